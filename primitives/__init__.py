@@ -1,0 +1,1 @@
+"""Ids, hashes, keys, codecs and Bitcoin structures that every other package stands on."""
