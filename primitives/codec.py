@@ -1,15 +1,13 @@
 """Read and write the project's own wire formats: a bounded cursor and its mirror.
 
-Integers are big-endian unless a method says otherwise. `uvarint` is unsigned LEB128 in its shortest form, at most
-64 bits. A reader never allocates more than the bytes it was given, whatever lengths they claim.
+Integers are big-endian unless a method says otherwise. `uvarint` is unsigned LEB128 in its shortest form, at
+most 64 bits. A reader never allocates more than the bytes it was given, whatever lengths they claim.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from primitives.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from primitives.hashes import BytesLike
+from primitives.hashes import BytesLike
 
 MAX_UVARINT: Final = 2**64 - 1
 _UVARINT_BYTES: Final = 10
@@ -20,12 +18,12 @@ _LOW_BITS: Final = 0x7F
 class Reader:
     """Take values off the front of a byte string, refusing to run past its end.
 
-    Every method raises InvalidInput `codec.truncated` when too few bytes are left, and then has consumed nothing.
+    Every method raises InvalidInput `codec.truncated` when too few bytes are left; it then has consumed nothing.
     """
 
     __slots__ = ("_end", "_offset", "_view")
 
-    def __init__(self, data: "BytesLike") -> None:
+    def __init__(self, data: BytesLike) -> None:
         """Start at the first byte; the data is viewed, not copied."""
         self._view = memoryview(data)
         self._offset = 0
@@ -72,7 +70,7 @@ class Reader:
     def uvarint(self) -> int:
         """Return the next LEB128 integer.
 
-        Raises InvalidInput `codec.overflow` above 64 bits and `codec.non_canonical` when a shorter form exists.
+        Raises InvalidInput `codec.overflow` above 64 bits, `codec.non_canonical` when a shorter form exists.
         """
         window = self._view[self._offset : self._offset + _UVARINT_BYTES]
         value = 0
@@ -133,7 +131,7 @@ class Writer:
         """Return the number of bytes written."""
         return len(self._buffer)
 
-    def raw(self, data: "BytesLike") -> None:
+    def raw(self, data: BytesLike) -> None:
         """Append bytes as they are."""
         self._buffer += data
 
@@ -162,7 +160,7 @@ class Writer:
             value >>= 7
         self._buffer.append(value)
 
-    def byte_string(self, data: "BytesLike") -> None:
+    def byte_string(self, data: BytesLike) -> None:
         """Append the length (uvarint), then the bytes."""
         self.uvarint(len(data))
         self._buffer += data

@@ -1,19 +1,17 @@
 """secp256k1 keys and signatures: BIP 340 Schnorr for Bitcoin, recoverable ECDSA for accounts.
 
-Secrets are 32 bytes, big-endian, in 1..n-1. Functions that take a secret raise InvalidInput `key.bad_secret` when it
-is not one.
+Secrets are 32 bytes, big-endian, in 1..n-1. Functions that take a secret raise InvalidInput `key.bad_secret`
+when it is not one.
 """
 
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from coincurve import PrivateKey, PublicKey, PublicKeyXOnly
 
 from primitives.errors import InvalidInput
 from primitives.hashes import keccak256
 from primitives.ids import Address, XOnlyKey
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 T = TypeVar("T")
 
@@ -34,7 +32,7 @@ def schnorr_sign(secret: bytes, message: bytes, aux: bytes = NO_AUX) -> bytes:
     """Return the 64-byte BIP 340 signature of a 32-byte message.
 
     `aux` is 32 bytes of fresh randomness; zeros make signing deterministic, which BIP 340 allows.
-    Raises InvalidInput `signature.bad_digest` for another message length, `signature.bad_aux` for another aux length.
+    Raises InvalidInput `signature.bad_digest` or `signature.bad_aux` for another length of message or aux.
     """
     _require_length(message, DIGEST_BYTES, "signature.bad_digest")
     _require_length(aux, SECRET_BYTES, "signature.bad_aux")
@@ -66,7 +64,7 @@ def is_xonly_public_key(candidate: bytes) -> bool:
 def tweak_public(public_key: bytes, tweak: bytes) -> tuple[XOnlyKey, int]:
     """Return the x-only key P + tweak*G and the parity (0 even, 1 odd) of its y (BIP 341).
 
-    Raises InvalidInput `key.bad_public` when P is not on the curve, `key.bad_tweak` when the tweak is out of range.
+    Raises InvalidInput `key.bad_public` when P is not on the curve, `key.bad_tweak` when the tweak is too large.
     """
     if not is_xonly_public_key(public_key):
         raise InvalidInput("key.bad_public", "not an x-only public key", key=public_key.hex())
@@ -102,8 +100,8 @@ def ecdsa_sign(secret: bytes, digest: bytes) -> bytes:
 def ecdsa_recover(digest: bytes, signature: bytes) -> Address:
     """Return the account whose key made this 65-byte signature.
 
-    Strict, so that one signer and one digest have one signature per nonce: v is 0 or 1 and s is in the lower half
-    (EIP-2). Raises InvalidInput `signature.bad_digest`, `.bad_length`, `.bad_recovery_id`, `.high_s`,
+    Strict, so that nobody can turn a signature into a second one: v is 0 or 1 and s is in the lower half (EIP-2).
+    Raises InvalidInput `signature.bad_digest`, `.bad_length`, `.bad_recovery_id`, `.high_s`,
     `.unrecoverable`.
     """
     _require_length(digest, DIGEST_BYTES, "signature.bad_digest")
@@ -139,7 +137,7 @@ def _require_length(data: bytes, length: int, code: str) -> None:
         raise InvalidInput(code, f"{length} bytes wanted", got=len(data))
 
 
-def _as_invalid(code: str, call: "Callable[[], T]") -> T:
+def _as_invalid(code: str, call: Callable[[], T]) -> T:
     try:
         return call()
     except ValueError as error:

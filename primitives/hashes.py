@@ -2,14 +2,11 @@
 
 import hashlib
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from Crypto.Hash import RIPEMD160, keccak
 
 from primitives.ids import Hash32
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 
@@ -25,10 +22,10 @@ def sha256d(data: BytesLike) -> Hash32:
 
 
 def tagged_hash(tag: str, data: BytesLike) -> Hash32:
-    """Return SHA-256 of the tag's hash twice, then the data (BIP 340), so that no two uses share a preimage."""
-    state = _tag_state(tag).copy()
-    state.update(data)
-    return Hash32(state.digest())
+    """Return SHA-256 of the tag's hash twice, then the data (BIP 340): no two uses share a preimage."""
+    digest = hashlib.sha256(_tag_prefix(tag))
+    digest.update(data)
+    return Hash32(digest.digest())
 
 
 def keccak256(data: BytesLike) -> Hash32:
@@ -47,6 +44,5 @@ def hash160(data: BytesLike) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def _tag_state(tag: str) -> "_Hash":
-    digest = hashlib.sha256(tag.encode()).digest()
-    return hashlib.sha256(digest + digest)
+def _tag_prefix(tag: str) -> bytes:
+    return hashlib.sha256(tag.encode()).digest() * 2

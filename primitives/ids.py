@@ -1,7 +1,7 @@
 """Names for the byte strings that identify things, so that a type checker keeps them apart.
 
-Bitcoin hashes are held in internal order (as hashed and serialised). People and JSON-RPC use display order, which is
-the reverse; only `display_hash` and `parse_display_hash` cross that line.
+Bitcoin hashes are held in internal order (as hashed and serialised). People and JSON-RPC use display order,
+which is the reverse; only `display_hash` and `parse_display_hash` cross that line.
 """
 
 from typing import NamedTuple, NewType

@@ -1,18 +1,16 @@
 """Merkle trees: our own, with leaves and nodes hashed apart, and Bitcoin's.
 
-Ours is the tree of RFC 9162 over SHA-256: leaf = H(0x00 | data), node = H(0x01 | left | right), split at the largest
-power of two below the count, no leaf ever doubled. The count is part of a proof's statement, so verify it against a
-number you trust.
+Ours is the tree of RFC 9162 over SHA-256: leaf = H(0x00 | data), node = H(0x01 | left | right), split at the
+largest power of two below the count, no leaf ever doubled. The count is part of a proof's statement: verify it
+against a number you trust.
 """
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
 from primitives.errors import InvalidInput
 from primitives.hashes import sha256, sha256d
 from primitives.ids import HASH_BYTES, Hash32
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 EMPTY_ROOT: Final = sha256(b"")
 _LEAF: Final = b"\0"
@@ -24,7 +22,7 @@ def leaf_hash(data: bytes) -> Hash32:
     return sha256(_LEAF + data)
 
 
-def merkle_root(leaves: "Sequence[bytes]") -> Hash32:
+def merkle_root(leaves: Sequence[bytes]) -> Hash32:
     """Return the root over the leaves' data; of no leaves it is the hash of nothing."""
     level = [leaf_hash(leaf) for leaf in leaves]
     if not level:
@@ -34,7 +32,7 @@ def merkle_root(leaves: "Sequence[bytes]") -> Hash32:
     return level[0]
 
 
-def merkle_proof(leaves: "Sequence[bytes]", index: int) -> tuple[Hash32, ...]:
+def merkle_proof(leaves: Sequence[bytes], index: int) -> tuple[Hash32, ...]:
     """Return the siblings on the way from a leaf up to the root.
 
     Raises InvalidInput `merkle.bad_index` when there is no such leaf.
@@ -52,9 +50,7 @@ def merkle_proof(leaves: "Sequence[bytes]", index: int) -> tuple[Hash32, ...]:
     return tuple(siblings)
 
 
-def verify_merkle_proof(
-    root: bytes, leaf: bytes, proof: "Sequence[bytes]", *, index: int, count: int
-) -> bool:
+def verify_merkle_proof(root: bytes, leaf: bytes, proof: Sequence[bytes], *, index: int, count: int) -> bool:
     """Tell whether `leaf` is at `index` of the `count` leaves under `root`; total."""
     if not 0 <= index < count or any(len(sibling) != HASH_BYTES for sibling in proof):
         return False
@@ -71,11 +67,11 @@ def verify_merkle_proof(
     return next(remaining, None) is None and node == root
 
 
-def bitcoin_merkle_root(hashes: "Sequence[bytes]") -> Hash32:
-    """Return Bitcoin's root (double SHA-256, an odd last hash paired with itself) of hashes in internal order.
+def bitcoin_merkle_root(hashes: Sequence[bytes]) -> Hash32:
+    """Return Bitcoin's root of hashes in internal order: double SHA-256, an odd last hash paired with itself.
 
-    Raises InvalidInput `merkle.empty`, and `merkle.mutated` when two paired neighbours are equal: such a list has the
-    root of a different, shorter one (CVE-2012-2459), and no valid block contains it.
+    Raises InvalidInput `merkle.empty`, and `merkle.mutated` when two paired neighbours are equal: such a list has
+    the root of a different, shorter one (CVE-2012-2459), and no valid block contains it.
     """
     if not hashes:
         raise InvalidInput("merkle.empty", "a block has at least one transaction")

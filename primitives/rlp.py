@@ -1,12 +1,12 @@
 """Ethereum's recursive length prefix, strict: one value has one encoding (Yellow Paper, appendix B)."""
 
 from collections.abc import Sequence
-from typing import Final, TypeAlias, Union
+from typing import Final, TypeAlias
 
 from primitives.errors import InvalidInput
 
-Item: TypeAlias = Union[bytes, list["Item"]]
-Encodable: TypeAlias = Union[bytes, bytearray, memoryview, Sequence["Encodable"]]
+Item: TypeAlias = "bytes | list[Item]"
+Encodable: TypeAlias = "bytes | bytearray | memoryview | Sequence[Encodable]"
 
 MAX_DEPTH: Final = 32
 """Nested lists; our deepest structure has 5. A bound below the interpreter's recursion limit."""
@@ -20,7 +20,7 @@ _SHORT: Final = 55
 
 
 def encode(item: Encodable) -> bytes:
-    """Return the encoding of a byte string or of a (nested) sequence of them; integers go through `encode_int`."""
+    """Return the encoding of a byte string or (nested) sequence of them; integers go through `encode_int`."""
     if isinstance(item, bytes | bytearray | memoryview):
         data = bytes(item)
         if len(data) == 1 and data[0] < _STRING:
@@ -30,7 +30,7 @@ def encode(item: Encodable) -> bytes:
     return _prefix(len(payload), _LIST) + payload
 
 
-def decode(data: "bytes | memoryview", max_bytes: int = MAX_BYTES) -> Item:
+def decode(data: bytes | memoryview, max_bytes: int = MAX_BYTES) -> Item:
     """Return the one item that the whole of `data` encodes.
 
     Raises InvalidInput `rlp.empty`, `rlp.too_large`, `rlp.too_many_items`, `rlp.too_deep`, `rlp.truncated`,
@@ -48,7 +48,7 @@ def decode(data: "bytes | memoryview", max_bytes: int = MAX_BYTES) -> Item:
     return item
 
 
-def decode_list(data: "bytes | memoryview", length: int) -> list[Item]:
+def decode_list(data: bytes | memoryview, length: int) -> list[Item]:
     """Return the elements of a list that must have exactly `length` of them; adds `rlp.bad_shape`."""
     item = decode(data)
     if not isinstance(item, list) or len(item) != length:
@@ -66,12 +66,14 @@ def encode_int(value: int) -> bytes:
 def decode_int(item: Item, max_bytes: int = 32) -> int:
     """Return an unsigned integer of at most `max_bytes` bytes.
 
-    Raises InvalidInput `rlp.bad_shape` for a list, `rlp.int_too_large`, and `rlp.non_canonical` for leading zeros.
+    Raises InvalidInput `rlp.bad_shape` for a list, `rlp.int_too_large`, `rlp.non_canonical` for leading zeros.
     """
     if isinstance(item, list):
         raise InvalidInput("rlp.bad_shape", "an integer wanted, a list found")
     if len(item) > max_bytes:
-        raise InvalidInput("rlp.int_too_large", f"an integer of at most {max_bytes} bytes wanted", got=len(item))
+        raise InvalidInput(
+            "rlp.int_too_large", f"an integer of at most {max_bytes} bytes wanted", got=len(item)
+        )
     if item[:1] == b"\0":
         raise InvalidInput("rlp.non_canonical", "an integer has leading zeros")
     return int.from_bytes(item, "big")
