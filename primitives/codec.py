@@ -18,7 +18,7 @@ _LOW_BITS: Final = 0x7F
 class Reader:
     """Take values off the front of a byte string, refusing to run past its end.
 
-    Every method raises InvalidInput `codec.truncated` when too few bytes are left; it then has consumed nothing.
+    Every method raises InvalidInput `codec.truncated` when too few bytes are left, and then consumes nothing.
     """
 
     __slots__ = ("_end", "_offset", "_view")

@@ -64,7 +64,7 @@ def is_xonly_public_key(candidate: bytes) -> bool:
 def tweak_public(public_key: bytes, tweak: bytes) -> tuple[XOnlyKey, int]:
     """Return the x-only key P + tweak*G and the parity (0 even, 1 odd) of its y (BIP 341).
 
-    Raises InvalidInput `key.bad_public` when P is not on the curve, `key.bad_tweak` when the tweak is too large.
+    Raises InvalidInput `key.bad_public` when P is not on the curve, `key.bad_tweak` for a tweak >= n.
     """
     if not is_xonly_public_key(public_key):
         raise InvalidInput("key.bad_public", "not an x-only public key", key=public_key.hex())
@@ -100,7 +100,7 @@ def ecdsa_sign(secret: bytes, digest: bytes) -> bytes:
 def ecdsa_recover(digest: bytes, signature: bytes) -> Address:
     """Return the account whose key made this 65-byte signature.
 
-    Strict, so that nobody can turn a signature into a second one: v is 0 or 1 and s is in the lower half (EIP-2).
+    Strict, so that nobody can turn one signature into another: v is 0 or 1, s is in the lower half (EIP-2).
     Raises InvalidInput `signature.bad_digest`, `.bad_length`, `.bad_recovery_id`, `.high_s`,
     `.unrecoverable`.
     """

@@ -4,7 +4,7 @@
 class BitaiError(Exception):
     """Carry a stable code, a sentence for a person, and details for a log line.
 
-    `code` is `area.reason` in lower case (`envelope.bad_signature`). Programs compare it, so it never changes.
+    `code` is `area.reason` in lower case (`envelope.bad_signature`). Programs compare it: it never changes.
     """
 
     def __init__(self, code: str, message: str, **details: object) -> None:

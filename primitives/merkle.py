@@ -1,8 +1,8 @@
 """Merkle trees: our own, with leaves and nodes hashed apart, and Bitcoin's.
 
 Ours is the tree of RFC 9162 over SHA-256: leaf = H(0x00 | data), node = H(0x01 | left | right), split at the
-largest power of two below the count, no leaf ever doubled. The count is part of a proof's statement: verify it
-against a number you trust.
+largest power of two below the count, no leaf ever doubled. The count is part of what a proof states: take it
+from a source you trust.
 """
 
 from collections.abc import Sequence
@@ -70,8 +70,8 @@ def verify_merkle_proof(root: bytes, leaf: bytes, proof: Sequence[bytes], *, ind
 def bitcoin_merkle_root(hashes: Sequence[bytes]) -> Hash32:
     """Return Bitcoin's root of hashes in internal order: double SHA-256, an odd last hash paired with itself.
 
-    Raises InvalidInput `merkle.empty`, and `merkle.mutated` when two paired neighbours are equal: such a list has
-    the root of a different, shorter one (CVE-2012-2459), and no valid block contains it.
+    Raises InvalidInput `merkle.empty`, and `merkle.mutated` when two paired hashes are equal: such a list
+    has the root of another, shorter one (CVE-2012-2459), and no valid block contains it.
     """
     if not hashes:
         raise InvalidInput("merkle.empty", "a block has at least one transaction")

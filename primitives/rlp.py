@@ -66,7 +66,7 @@ def encode_int(value: int) -> bytes:
 def decode_int(item: Item, max_bytes: int = 32) -> int:
     """Return an unsigned integer of at most `max_bytes` bytes.
 
-    Raises InvalidInput `rlp.bad_shape` for a list, `rlp.int_too_large`, `rlp.non_canonical` for leading zeros.
+    Raises InvalidInput `rlp.bad_shape` for a list, `rlp.int_too_large`, `rlp.non_canonical` (leading zeros).
     """
     if isinstance(item, list):
         raise InvalidInput("rlp.bad_shape", "an integer wanted, a list found")
