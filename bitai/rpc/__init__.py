@@ -1,0 +1,1 @@
+"""The Ethereum JSON-RPC of the node: framing, parameters, methods, and the server that carries them."""
