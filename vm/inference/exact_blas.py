@@ -1,0 +1,69 @@
+"""The fast route of every node: products in float64 BLAS, where float64 is provably exact.
+
+`analyse` has bounded every partial sum of a product, in any order, below 2^31; float64 holds every integer
+below 2^53 exactly, and a fused or reordered sum of such integers rounds nothing. So the route may use any
+BLAS, any threads and any blocking. This is the one consensus module that may hold floats; all other ops are
+the reference's own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from vm.inference.artifact import Artifact
+from vm.inference.graph import Convolution, Graph, Node, Op
+from vm.inference.ops import KERNELS, Kernel, convolution_taps
+from vm.inference.reference import evaluate_with
+from vm.inference.tensors import Int64, Integers
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedModel:
+    """Hold a graph with each node's constants laid out for its kernel."""
+
+    graph: Graph
+    operands: tuple[tuple[Integers, ...], ...]
+
+
+def prepare(artifact: Artifact) -> PreparedModel:
+    """Lay the weights of products out as float64 matrices, once per model."""
+    graph = artifact.graph
+    return PreparedModel(graph, tuple(_layout(node, artifact.constants) for node in graph.nodes))
+
+
+def evaluate(model: PreparedModel, inputs: Sequence[Int64]) -> tuple[Int64, ...]:
+    """Return every value of the graph, equal to `reference.evaluate`."""
+    return evaluate_with(_EXACT_KERNELS, model.graph, model.operands, inputs)
+
+
+def _layout(node: Node, constants: Sequence[Integers]) -> tuple[Integers, ...]:
+    operands = tuple(constants[index] for index in node.constants)
+    if node.op is Op.DENSE:
+        return _matrix(operands[0].T), operands[1].astype(np.float64)
+    if node.op is Op.CONV2D:
+        return _matrix(operands[0].transpose(1, 2, 3, 0)), operands[1].astype(np.float64)
+    return operands
+
+
+def _matrix(weights: Integers) -> Integers:
+    return np.ascontiguousarray(weights, dtype=np.float64)
+
+
+def _conv2d(source: Int64, constants: Sequence[Integers], attributes: Sequence[int]) -> Int64:
+    """Sum one (B*H'*W', C) by (C, O) product per kernel position; memory stays that of the result."""
+    weights, bias = constants
+    total: Any = bias
+    taps = convolution_taps(source.astype(np.float64), weights.shape[:2], Convolution(*attributes))
+    for row, column, met in taps:
+        total = total + met @ weights[row, column]
+    return np.asarray(total).astype(np.int64)
+
+
+def _dense(source: Int64, constants: Sequence[Integers], _attributes: Sequence[int]) -> Int64:
+    weights, bias = constants
+    return np.asarray(source.astype(np.float64) @ weights + bias).astype(np.int64)
+
+
+_EXACT_KERNELS: Final[dict[Op, Kernel]] = {**KERNELS, Op.CONV2D: _conv2d, Op.DENSE: _dense}
