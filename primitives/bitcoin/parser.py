@@ -1,7 +1,8 @@
 """Scan raw transactions and blocks without copying them: one pass finds the bounds, fields are cut on demand.
 
 Strict like Bitcoin Core's deserialiser: compact sizes in shortest form, no superfluous witness, no unknown
-flags, and nothing after the last byte. Claimed counts allocate nothing; a walk that runs past the end stops there.
+flags, and nothing after the last byte. Claimed counts allocate nothing; a
+walk that runs past the end stops there.
 Codes: `tx.truncated`, `tx.trailing`, `tx.non_canonical_size`, `tx.no_inputs`, `tx.bad_flag`,
 `tx.superfluous_witness`; `block.truncated`, `block.trailing`, `block.empty`,
 `block.bad_coinbase`, `block.merkle_root`, `block.witness_commitment`.

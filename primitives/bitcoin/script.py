@@ -81,6 +81,16 @@ def encode_number(value: int) -> bytes:
     return (magnitude | sign).to_bytes(size, "little")
 
 
+def encode_compact_size(value: int) -> bytes:
+    """Return a length as Bitcoin serialises it: 1, 3, 5 or 9 bytes, little-endian."""
+    if value < 0xFD:
+        return bytes([value])
+    for marker, width in ((0xFD, 2), (0xFE, 4)):
+        if value < 1 << 8 * width:
+            return bytes([marker]) + value.to_bytes(width, "little")
+    return b"\xff" + value.to_bytes(8, "little")
+
+
 def read_push(script: BytesLike, offset: int) -> tuple[memoryview | bytes | None, int]:
     """Return what the operation at `offset` pushes (None when it is no push) and the offset after it.
 
@@ -102,7 +112,7 @@ def read_push(script: BytesLike, offset: int) -> tuple[memoryview | bytes | None
 
 
 def parse_script(script: BytesLike) -> Iterator[ScriptOp]:
-    """Yield the operations in order; raises InvalidInput `script.truncated_push` where a push runs past the end."""
+    """Yield the operations in order; raises InvalidInput `script.truncated_push` at a push past the end."""
     offset = 0
     while offset < len(script):
         opcode = script[offset]
