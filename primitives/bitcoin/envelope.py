@@ -5,6 +5,7 @@ output that a witness spends, and outputs of unknown witness versions accept any
 is never looked at, and one witness means one thing wherever it stands. See docs/spec/envelope.md.
 """
 
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -187,15 +188,17 @@ def scan_block(raw: bytes, tag: bytes) -> ScanResult:
     """Return the envelopes of one chain in a raw block, and what was dropped with its code.
 
     A block that nowhere holds magic and tag is not parsed beyond its header. Whether the header commits to
-    the rest is for `check_commitments`. Raises InvalidInput `header.*`, `block.*`, `tx.*` for a malformed block.
+    the rest is for `check_commitments`. Raises InvalidInput `header.*`, `block.*`, `tx.*` for a block that is
+    malformed.
     """
     header = parse_header(raw[:HEADER_BYTES])
-    if not _mentions(raw, tag, HEADER_BYTES, len(raw)):
+    mark = _mark_pattern(tag)
+    if mark.search(raw, HEADER_BYTES) is None:
         return ScanResult(header)
     envelopes: list[Envelope] = []
     dropped: list[DroppedEnvelope] = []
     for tx_index, transaction in enumerate(parse_block(raw).transactions):
-        if not _mentions(raw, tag, transaction.start, transaction.end):
+        if mark.search(raw, transaction.start, transaction.end) is None:
             continue
         for position, script, carrier in _carriers(transaction):
             try:
@@ -218,14 +221,9 @@ def _carriers(transaction: ParsedTx) -> Iterator[tuple[int, memoryview, Carrier 
         yield position, output.script, find_output_carrier(output.script)
 
 
-def _mentions(raw: bytes, tag: bytes, start: int, end: int) -> bool:
-    """Tell whether magic and tag stand in a stretch of bytes; every envelope keeps them together."""
-    found = raw.find(MAGIC, start, end)
-    while found >= 0:
-        if raw[found + _MARK_BYTES - TAG_BYTES : found + _MARK_BYTES] == tag:
-            return True
-        found = raw.find(MAGIC, found + 1, end)
-    return False
+def _mark_pattern(tag: bytes) -> "re.Pattern[bytes]":
+    """Return what every envelope of a chain contains: magic, any version, the tag, side by side."""
+    return re.compile(re.escape(MAGIC) + b"." + re.escape(tag), re.DOTALL)
 
 
 def _parse(script: memoryview, carrier: Carrier | None, tag: bytes) -> EnvelopeContent | None:
