@@ -1,6 +1,6 @@
 """The settings of this machine's node: flag, then environment, then file, then default, each with its origin.
 
-`NodeConfig` never holds a rule of the chain: those are `rollup.config.RollupConfig`, whose hash names the chain.
+`NodeConfig` never holds a rule of the chain: those are RollupConfig, whose hash names the chain.
 Secrets are named by file, so that no setting, log line or `config show` can leak one.
 """
 

@@ -1,0 +1,84 @@
+"""What the owner of a regtest node may do to it over HTTP: pay from the faucet, mine, reorganise Bitcoin."""
+
+import hmac
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+
+from bitai.http_guard import json_answer, problem
+from bitai.status import DevControls
+from primitives.errors import InvalidInput, Rejected
+
+MAX_BLOCKS_AT_ONCE: Final = 1_000
+MAX_REORG_DEPTH: Final = 100
+MAX_FAUCET_SATS: Final = 100 * 100_000_000
+
+
+def add_admin_routes(app: web.Application, *, cookie: str, dev: DevControls | None) -> None:
+    """Add POST /admin/dev/faucet, /mine and /reorg, each for bearers of the cookie only."""
+    routes = _AdminRoutes(cookie, dev)
+    app.router.add_post("/admin/dev/faucet", routes.faucet)
+    app.router.add_post("/admin/dev/mine", routes.mine)
+    app.router.add_post("/admin/dev/reorg", routes.reorg)
+
+
+class _AdminRoutes:
+    def __init__(self, cookie: str, dev: DevControls | None) -> None:
+        self._expected = f"Bearer {cookie}".encode()
+        self._dev = dev
+
+    async def faucet(self, request: web.Request) -> web.Response:
+        if (refusal := self._refusal(request)) is not None:
+            return refusal
+        body = await _body(request)
+        amount = _whole(body, "amount_sats", most=MAX_FAUCET_SATS)
+        return json_answer(await self._controls().faucet(_text(body, "address"), amount))
+
+    async def mine(self, request: web.Request) -> web.Response:
+        if (refusal := self._refusal(request)) is not None:
+            return refusal
+        blocks = _whole(await _body(request), "blocks", most=MAX_BLOCKS_AT_ONCE)
+        return json_answer({"hashes": await self._controls().mine(blocks)})
+
+    async def reorg(self, request: web.Request) -> web.Response:
+        if (refusal := self._refusal(request)) is not None:
+            return refusal
+        depth = _whole(await _body(request), "depth", most=MAX_REORG_DEPTH)
+        return json_answer(await self._controls().reorg(depth))
+
+    def _refusal(self, request: web.Request) -> web.Response | None:
+        given = request.headers.get("Authorization", "").encode()
+        if hmac.compare_digest(given, self._expected):
+            return None
+        why = "send the content of .cookie in the node's data folder as a bearer token"
+        return problem(Rejected("admin.no_cookie", "the cookie is missing or old", why=why), status=401)
+
+    def _controls(self) -> DevControls:
+        if self._dev is None:
+            raise Rejected("admin.not_dev", "this node has no dev controls", why="they exist on regtest only")
+        return self._dev
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    try:
+        body = orjson.loads(await request.read())
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput("admin.bad_body", "the body is no JSON", why=str(error)) from error
+    if not isinstance(body, dict):
+        raise InvalidInput("admin.bad_body", "the body is no JSON object")
+    return body
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str):
+        raise InvalidInput("admin.bad_field", f"'{name}' must be a text")
+    return value
+
+
+def _whole(body: dict[str, Any], name: str, *, most: int) -> int:
+    value = body.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise InvalidInput("admin.bad_field", f"'{name}' must be a whole number from 1 to {most}")
+    return value
