@@ -1,0 +1,214 @@
+"""The facts of one inscription: a row that holds what we signed, what a node took, and what blocks showed.
+
+A row is one commit with the reveals of its leaves. It holds its signed transactions before anything is sent.
+Sending them again is always right, signing others is not: after a restart the same bytes go out, and Bitcoin
+knows them by txid. Versions of a row (fee bumps) share their first coin, so at most one commit confirms, and
+of each leaf at most one reveal. What the facts mean is worked out in `transitions`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+
+from l1.inscription_package import Attempt
+from l1.ports import SendOutcome, Verdict
+from l1.wallet import SignedTransaction, Spend
+from primitives.ids import OutPoint, Txid
+
+
+class RowStatus(IntEnum):
+    """Where a row stands; the numbers are stored."""
+
+    QUEUED = 0
+    SIGNED = 1
+    COMMIT_SENT = 2
+    REVEAL_SENT = 3
+    CONFIRMED = 4
+    FINAL = 5
+    REPLACED = 6
+    EVICTED = 7
+    EXPIRED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A node's no, and when it came, so that we do not ask again at once."""
+
+    outcome: SendOutcome
+    height: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RivalSpend:
+    """A transaction that is not ours spent a coin of ours at this height."""
+
+    spender: Txid
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One inscription of one or more leaves, paid by one commit.
+
+    `purpose` and `reference` name it for its owner. `heights` holds our transactions seen in blocks,
+    `accepted` those a node has ever taken. `present` and `absent` are what we believe of the mempool now;
+    with `refusals` they are not stored, so a restart asks again. `progress_height` is when a version was
+    signed or confirmed last.
+    """
+
+    row_id: int
+    purpose: str
+    reference: bytes
+    priority: int
+    leaves: tuple[bytes, ...]
+    status: RowStatus = RowStatus.QUEUED
+    reason: str = "waits to be signed"
+    attempts: tuple[Attempt, ...] = ()
+    current: int = 0
+    heights: Mapping[Txid, int] = field(default_factory=dict)
+    rivals: Mapping[OutPoint, RivalSpend] = field(default_factory=dict)
+    accepted: frozenset[Txid] = frozenset()
+    present: frozenset[Txid] = frozenset()
+    absent: frozenset[Txid] = frozenset()
+    refusals: Mapping[Txid, Refusal] = field(default_factory=dict)
+    progress_height: int = 0
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The version that is, or should be, on its way; None before signing."""
+        return self.attempts[self.current] if self.attempts else None
+
+    @property
+    def transactions(self) -> tuple[SignedTransaction, ...]:
+        """Commit and reveals of the current version."""
+        attempt = self.attempt
+        return () if attempt is None else (attempt.commit, *attempt.reveals)
+
+    @property
+    def unconfirmed(self) -> tuple[SignedTransaction, ...]:
+        """Transactions of the current version that no block holds."""
+        return tuple(entry for entry in self.transactions if entry.txid not in self.heights)
+
+    @property
+    def watched(self) -> frozenset[OutPoint]:
+        """Outputs whose spending tells what became of any version."""
+        return frozenset(
+            outpoint
+            for attempt in self.attempts
+            for transaction in (attempt.commit, *attempt.reveals)
+            for outpoint in transaction.inputs
+        )
+
+    @property
+    def confirmed_height(self) -> int | None:
+        """The height at which the last reveal confirmed, None while one is missing."""
+        attempt = self.attempt
+        if attempt is None:
+            return None
+        heights = [self.heights.get(reveal.txid) for reveal in attempt.reveals]
+        known = [height for height in heights if height is not None]
+        return max(known) if len(known) == len(heights) else None
+
+    def confirmations(self, tip_height: int) -> int:
+        """Return how many blocks hold or follow the whole row, 0 while it is incomplete."""
+        height = self.confirmed_height
+        return 0 if height is None else tip_height - height + 1
+
+
+def sign_row(row: Row, attempt: Attempt) -> Row:
+    """Return the row with one more version, which becomes the current one."""
+    attempts = (*row.attempts, attempt)
+    return replace(row, attempts=attempts, current=len(attempts) - 1, progress_height=attempt.signed_height)
+
+
+def record_spends(row: Row, height: int, spends: Iterable[Spend]) -> Row:
+    """Return the row after a block at `height` spent some watched outputs."""
+    own = {entry.txid for attempt in row.attempts for entry in (attempt.commit, *attempt.reveals)}
+    watched = row.watched
+    heights, rivals = dict(row.heights), dict(row.rivals)
+    for spend in spends:
+        if spend.outpoint not in watched:
+            continue
+        if spend.spender in own:
+            heights[spend.spender] = height
+        else:
+            rivals[spend.outpoint] = RivalSpend(spend.spender, height)
+    if heights == row.heights and rivals == row.rivals:
+        return row
+    seen = frozenset(heights)
+    return replace(
+        row,
+        heights=heights,
+        rivals=rivals,
+        accepted=row.accepted | seen,
+        present=row.present - seen,
+        absent=row.absent - seen,
+        progress_height=height,
+    )
+
+
+def unwind_row(row: Row, height: int) -> Row:
+    """Return the row without what blocks at `height` and above showed; what they held must be sent again."""
+    heights = {txid: seen for txid, seen in row.heights.items() if seen < height}
+    rivals = {outpoint: rival for outpoint, rival in row.rivals.items() if rival.height < height}
+    if len(heights) == len(row.heights) and len(rivals) == len(row.rivals):
+        return row
+    lost = frozenset(row.heights) - frozenset(heights)
+    return replace(row, heights=heights, rivals=rivals, present=row.present - lost, refusals={})
+
+
+def record_outcome(row: Row, txid: Txid, refusal: Refusal) -> Row:
+    """Return the row after a node answered about one of its transactions."""
+    if refusal.outcome.verdict.holds:
+        refusals = {key: value for key, value in row.refusals.items() if key != txid}
+        return replace(
+            row,
+            accepted=row.accepted | {txid},
+            present=row.present | {txid},
+            absent=row.absent - {txid},
+            refusals=refusals,
+        )
+    changed = replace(row, present=row.present - {txid}, refusals={**row.refusals, txid: refusal})
+    attempt = row.attempt
+    if refusal.outcome.verdict is Verdict.MISSING_INPUTS and attempt and txid != attempt.commit.txid:
+        return replace(changed, present=changed.present - {attempt.commit.txid})  # look at the parent again
+    return changed
+
+
+def record_presence(row: Row, txid: Txid, *, present: bool) -> Row:
+    """Return the row after a look into the mempool."""
+    if txid in row.heights or present == (txid in row.present):
+        return row
+    if present:
+        return replace(row, present=row.present | {txid}, absent=row.absent - {txid})
+    return replace(row, present=row.present - {txid}, absent=row.absent | {txid})
+
+
+def forget_mempool(row: Row) -> Row:
+    """Return the row as a fresh process sees it: nothing is known of the mempool."""
+    return replace(row, present=frozenset(), absent=frozenset(), refusals={})
+
+
+def expire_row(row: Row, reason: str) -> Row:
+    """Return a queued row that will never be signed; others stay as they are, for their bytes may be out."""
+    if row.status is not RowStatus.QUEUED:
+        return row
+    return replace(row, status=RowStatus.EXPIRED, reason=reason)
+
+
+def requeue_row(row: Row) -> Row:
+    """Return a lost row as a fresh one with the same leaves, to be paid by other coins."""
+    return replace(
+        row,
+        status=RowStatus.QUEUED,
+        reason="another transaction spent its coins for good; waits to be signed with others",
+        attempts=(),
+        current=0,
+        heights={},
+        rivals={},
+        accepted=frozenset(),
+        present=frozenset(),
+        absent=frozenset(),
+        refusals={},
+    )
