@@ -28,7 +28,7 @@ LineSink = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class ChildSpec:
-    """One program to keep running. `ready` is asked until it says yes; `environment` is added to ours."""
+    """One program to keep running; `ready` is asked until it says yes, `environment` adds to ours."""
 
     name: str
     argv: tuple[str, ...]
@@ -84,7 +84,8 @@ class _Child:
     failures: int = 0
     started_at_s: float = 0.0
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=_TAIL_LINES))
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    keeper: asyncio.Task[None] | None = None
+    pump: asyncio.Task[None] | None = None
 
 
 class Supervisor:
@@ -116,11 +117,11 @@ class Supervisor:
         await self._spawn(child)
         try:
             await self._until_ready(child)
-        except Temporary:
+        except BaseException:
             await self._stop_child(child)
             raise
         child.state = ChildState.RUNNING
-        child.tasks.append(asyncio.create_task(self._keep(child), name=f"keep {spec.name}"))
+        child.keeper = asyncio.create_task(self._keep(child), name=f"keep {spec.name}")
 
     async def stop(self) -> None:
         """Stop all children, the last started first: each may need those before it to finish its work."""
@@ -147,7 +148,7 @@ class Supervisor:
     async def _spawn(self, child: _Child) -> None:
         spec = child.spec
         child.started_at_s = self._clock()
-        # A session of its own: Ctrl-C in a terminal reaches the node alone, which then stops its children in order.
+        # A session of its own: Ctrl-C in a terminal reaches the node alone, which stops them in order.
         child.process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "bitai.child_launcher", str(os.getpid()), *spec.argv),
             stdin=asyncio.subprocess.DEVNULL,
@@ -157,8 +158,7 @@ class Supervisor:
             cwd=spec.directory,
             start_new_session=True,
         )
-        pump = asyncio.create_task(self._pump(child, child.process), name=f"log {spec.name}")
-        child.tasks = [task for task in child.tasks if not task.done()] + [pump]
+        child.pump = asyncio.create_task(self._pump(child, child.process), name=f"log {spec.name}")
 
     async def _until_ready(self, child: _Child) -> None:
         spec, process = child.spec, child.process
@@ -180,8 +180,6 @@ class Supervisor:
         """Wait for the end, wait a while, start again; until stopped or given up."""
         while child.process is not None:
             code = await child.process.wait()
-            if child.state is ChildState.STOPPED:
-                return
             ran_s = self._clock() - child.started_at_s
             child.failures = 1 if ran_s >= self._patience.calm_s else child.failures + 1
             if child.failures > self._patience.give_up_after:
@@ -225,6 +223,7 @@ class Supervisor:
     async def _stop_child(self, child: _Child) -> None:
         """Ask, wait, insist; its whole session goes, so that what it started goes too."""
         child.state = ChildState.STOPPED
+        await _end_task(child.keeper)  # first, or it would start the child again
         process = child.process
         if process is not None and process.returncode is None:
             _signal_session(process.pid, signal.SIGTERM)
@@ -234,11 +233,14 @@ class Supervisor:
                 log.warning("child killed", child=child.spec.name, after_s=child.spec.stop_grace_s)
                 _signal_session(process.pid, signal.SIGKILL)
                 await process.wait()
-        for task in child.tasks:
-            if not task.get_name().startswith("log "):
-                task.cancel()
-        await asyncio.gather(*child.tasks, return_exceptions=True)
-        child.tasks.clear()
+        if child.pump is not None:
+            await child.pump  # ends by itself once the last writer has closed
+
+
+async def _end_task(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _signal_session(pid: int, what: signal.Signals) -> None:
