@@ -66,12 +66,19 @@ InferCallback: TypeAlias = Callable[[bytes, bytes, bytes, int], tuple[int, bytes
 """(model id, input, params, max output) -> (status, output) of an on-chain model. Asked once per request
 hash and executor. The output must not be longer than max output."""
 
+AnswerCallback: TypeAlias = Callable[[int, InferenceRequest], Answer | None]
+"""(position of the transaction in this `run`, 0 in `call`; the neuron-tier call) -> its answer, or None if
+there is none. Asked when the facts of the model accept the call and the transaction's `answers` do not hold
+its request hash; what it answers counts as if it had been among them. Python judges records here, where the
+model and the input are known: whether the record's signature is for this model, and what the manifest says
+of the input (BAD_INPUT needs no neuron; the answer then has neuron None and index -1, which is no record)."""
+
 BlockHashCallback: TypeAlias = Callable[[int], bytes | None]
 """Hash of the L2 block with this number (one of the last 256), for BLOCKHASH; None reads as zero."""
 
 Answer: TypeAlias = tuple[int, bytes, bytes | None, int]
 """(status, output, address of the neuron that answered or None, index of the record in the caller's own
-list)."""
+list, negative if it is no record and so not among `used_records`)."""
 Answers: TypeAlias = Mapping[bytes, Answer]
 """Answers one transaction may use, by request hash."""
 
@@ -269,7 +276,12 @@ class Host:
     """The questions that execution asks Python."""
 
     def __init__(
-        self, *, models: ModelsCallback, infer: InferCallback, block_hash: BlockHashCallback
+        self,
+        *,
+        models: ModelsCallback,
+        infer: InferCallback,
+        block_hash: BlockHashCallback,
+        answer: AnswerCallback | None = None,
     ) -> None: ...
 
 def next_base_fee(parent_base_fee: int, parent_ordinary_gas: int, gas_limit: int) -> int:
