@@ -41,7 +41,7 @@ class ChildSpec:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait before the n-th restart in a row; a run of `calm_s` makes the next failure the first."""
+    """The wait before the n-th restart in a row; after a run of `calm_s` the count begins anew."""
 
     first_s: float = 0.25
     factor: float = 2.0

@@ -1,4 +1,4 @@
-"""Serve the status and faucet page: plain HTML that needs no script, and the same facts as JSON on request."""
+"""Serve the status and faucet page: plain HTML without script, and the same facts as JSON on request."""
 
 import re
 import time
@@ -19,19 +19,23 @@ from bitai.web.words import FILTERS
 from primitives.errors import BitaiError, InvalidInput, Rejected, Temporary
 
 SATS_PER_BTC: Final = 100_000_000
+# Enough to try things by hand; a test that wants more has the admin door, which knows its caller.
+FAUCET_EACH: Final = Budget(burst=5, refill_s=10.0)
+FAUCET_EVERYONE: Final = Budget(burst=50, refill_s=1.0)
+
 _L2_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _L1_ADDRESS = re.compile(r"bcrt1[02-9ac-hj-np-z]{6,87}")
 
 
 @dataclass(frozen=True)
 class WebOptions:
-    """What the page may do. `dev` is None where there is no faucet; `host_names` are names beside loopback's."""
+    """What the page may do; `dev` is None where there is no faucet, `host_names` add to loopback's."""
 
     dev: DevControls | None = None
     host_names: frozenset[str] = frozenset()
     faucet_sats: int = SATS_PER_BTC
-    each: Budget = Budget(burst=5, refill_s=10.0)
-    everyone: Budget = Budget(burst=50, refill_s=1.0)
+    each: Budget = FAUCET_EACH
+    everyone: Budget = FAUCET_EVERYONE
     clock: Callable[[], float] = time.monotonic
 
 
@@ -67,7 +71,7 @@ class _Pages:
         status = self._source.status()
         if _wants_json(request):
             return json_answer(status)
-        return self._page("home.html", request, status)
+        return self._page("home.html", request, status, live="live" in request.query)
 
     async def model(self, request: web.Request) -> web.StreamResponse:
         status = self._source.status()
@@ -109,9 +113,8 @@ class _Pages:
             raise InvalidInput("faucet.bad_address", "this is no address", why=why)
         wait_s = self._limit.wait_s(asker)
         if wait_s > 0:
-            raise Rejected(
-                "faucet.too_fast", f"wait {wait_s:.0f} s", why="the faucet gives each asker a few at once"
-            )
+            why = "each asker gets a few payments at once"
+            raise Rejected("faucet.too_fast", f"wait {wait_s:.0f} s for the faucet", why=why)
         return await self._options.dev.faucet(address, self._options.faucet_sats)
 
     def _page(
@@ -121,6 +124,7 @@ class _Pages:
             "status": status,
             "faucet_sats": self._options.faucet_sats if self._options.dev else None,
             "faucet_outcome": None,
+            "live": False,
             **more,
         }
         response = aiohttp_jinja2.render_template(template, request, context)
