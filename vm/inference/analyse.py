@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from primitives.errors import InvalidInput
-from vm.inference.commitment import LEAF_BYTES
+from vm.inference.commitment import LEAF_BYTES, row_count
 from vm.inference.graph import Convolution, Graph, Node, Op, Pooling, Requantization
 from vm.inference.manifest import Tier
 from vm.inference.tensors import MAX_DIMENSION, DType, TensorType, code_of
@@ -35,6 +35,8 @@ MAX_ON_CHAIN_MACS: Final = 50_000_000
 
 NODE_MACS: Final = 16_384
 """Charge of a node whatever its size: an interpreter's step costs about as much time."""
+POSITION_MACS: Final = 4_096
+"""Charge of one kernel position, for the same reason: large kernels meet small images."""
 REQUANT_MACS: Final = 8
 POOL_MACS: Final = 4
 DEPTHWISE_MACS: Final = 8
@@ -112,7 +114,10 @@ def _convolution(node: Node, source: TensorType, operands: tuple[TensorType, ...
     shape = (*_window_shape(node, source, (kernel_height, kernel_width)), outputs)
     result = _accumulator(source, operands, reduction, shape)
     witness = kernel_height * _opening(kernel_width * channels, source) + _opening(reduction, weights)
-    return Step(result, result.elements * reduction, witness + _opening(1, bias))
+    positions = kernel_height * kernel_width
+    moved = positions * shape[0] * shape[1] * (channels + outputs) * MOVE_MACS
+    macs = result.elements * reduction + moved + positions * POSITION_MACS
+    return Step(result, macs, witness + _opening(1, bias))
 
 
 def _depthwise(node: Node, source: TensorType, operands: tuple[TensorType, ...]) -> Step:
@@ -127,7 +132,8 @@ def _depthwise(node: Node, source: TensorType, operands: tuple[TensorType, ...])
     shape = (*_window_shape(node, source, (kernel_height, kernel_width)), channels)
     result = _accumulator(source, operands, reduction, shape)
     witness = kernel_height * _opening(kernel_width * channels, source) + _opening(reduction, weights)
-    return Step(result, result.elements * reduction * DEPTHWISE_MACS, witness + _opening(1, bias))
+    macs = result.elements * reduction * DEPTHWISE_MACS + reduction * POSITION_MACS
+    return Step(result, macs, witness + _opening(1, bias))
 
 
 def _dense(_node: Node, source: TensorType, operands: tuple[TensorType, ...]) -> Step:
@@ -140,7 +146,7 @@ def _dense(_node: Node, source: TensorType, operands: tuple[TensorType, ...]) ->
     _require(reduction == source.shape[-1] and bias.shape == (outputs,), "model.shape", "widths do not match")
     result = _accumulator(source, operands, reduction, (*source.shape[:-1], outputs))
     witness = _opening(reduction, source) + _opening(reduction, weights) + _opening(1, bias)
-    return Step(result, result.elements * reduction, witness)
+    return Step(result, result.elements * (reduction + MOVE_MACS), witness)
 
 
 def _requant(node: Node, source: TensorType, operands: tuple[TensorType, ...]) -> Step:
@@ -170,7 +176,7 @@ def _pool(node: Node, source: TensorType, _operands: tuple[TensorType, ...]) -> 
     shape = (*_pool_shape(pooling, source), source.shape[2])
     result = TensorType(source.dtype, shape, source.low, source.high)
     witness = kernel[0] * _opening(kernel[1] * source.shape[2], source)
-    return Step(result, result.elements * kernel[0] * kernel[1] * POOL_MACS, witness)
+    return Step(result, kernel[0] * kernel[1] * (result.elements * POOL_MACS + POSITION_MACS), witness)
 
 
 def _relu(_node: Node, source: TensorType, _operands: tuple[TensorType, ...]) -> Step:
@@ -275,7 +281,7 @@ def _pool_shape(pooling: Pooling, source: TensorType) -> tuple[int, int]:
 def _opening(elements: int, tensor: TensorType) -> int:
     """Bound the bytes that open `elements` neighbours of a tensor: whole leaves, a path each side."""
     leaves = (elements * tensor.dtype.width + LEAF_BYTES - 2) // LEAF_BYTES + 1
-    total_leaves = tensor.byte_count // LEAF_BYTES + (tensor.shape[0] if tensor.shape else 1)
+    total_leaves = tensor.byte_count // LEAF_BYTES + row_count(tensor)
     data = min(leaves * LEAF_BYTES, tensor.byte_count)
     return data + 2 * _HASH_BYTES * total_leaves.bit_length()
 

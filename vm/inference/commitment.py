@@ -1,9 +1,9 @@
 """Merkle commitments to tensors, cut so that a court can open one row of one tensor.
 
-A tensor's elements (wire encoding) are cut into rows along its first dimension; a tensor of rank 0 or 1 is
-one row. A row is cut into leaves of 1 KiB, the last one shorter. Row root = tree over its leaves; tensor root
-= tree over its row roots; section root = tree over the tensor roots. Trees are `primitives.merkle` (SHA-256,
-leaves and nodes apart).
+A tensor's elements (wire encoding) are cut into rows along its first dimension; a tensor of rank 0 or 1, or
+with rows shorter than 64 bytes, is one row. A row is cut into leaves of 1 KiB, the last one shorter. Row
+root = tree over its leaves; tensor root = tree over its row roots; section root = tree over the tensor
+roots. Trees are `primitives.merkle` (SHA-256, leaves and nodes apart).
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,16 @@ from primitives.merkle import merkle_root
 from vm.inference.tensors import TensorType
 
 LEAF_BYTES: Final = 1_024
+MIN_ROW_BYTES: Final = 64
+"""Shorter rows are not cut apart: a tensor of one-byte rows would cost more to hash than to run."""
 
 
 def row_count(tensor: TensorType) -> int:
     """Return how many rows the tensor is cut into."""
-    return tensor.shape[0] if len(tensor.shape) > 1 else 1
+    if len(tensor.shape) < 2:
+        return 1
+    rows = tensor.shape[0]
+    return rows if tensor.byte_count >= rows * MIN_ROW_BYTES else 1
 
 
 def tensor_root(tensor: TensorType, data: bytes | memoryview) -> Hash32:

@@ -1,7 +1,7 @@
 """The two byte strings a record rests on: the hash of a request, and a neuron's signed answer to it.
 
 The chain commits to requests by hash and to answers by signature, so both have one encoding. The messages
-that carry them between node and neuron are in `messages`. Layout: docs/spec/inference.md section 8.
+that carry them between node and neuron are in `messages`. Layout: docs/spec/inference.md section 7.
 """
 
 from dataclasses import dataclass
