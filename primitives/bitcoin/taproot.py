@@ -97,7 +97,7 @@ def output_secret(secret: bytes, internal_key: bytes, merkle_root: bytes | None)
     return tweak_secret(secret, _tweak(internal_key, merkle_root))
 
 
-def build_taproot(internal_key: bytes, tree: TapTree | None = None) -> TaprootOutput:
+def build_taproot(internal_key: bytes, tree: "TapTree | None" = None) -> TaprootOutput:
     """Return the output of an internal key and a tree of scripts.
 
     Raises InvalidInput `key.bad_public`, `taproot.too_deep`.
