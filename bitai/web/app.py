@@ -109,7 +109,7 @@ class _Pages:
         if self._options.dev is None:
             raise Rejected("faucet.none", "this node has no faucet", why="it exists on regtest only")
         if not (_L2_ADDRESS.fullmatch(address) or _L1_ADDRESS.fullmatch(address)):
-            why = "an L2 address begins with 0x and has 40 hex digits; a regtest Bitcoin address begins with bcrt1"
+            why = "an L2 address is 0x and 40 hex digits, a regtest Bitcoin address begins with bcrt1"
             raise InvalidInput("faucet.bad_address", "this is no address", why=why)
         wait_s = self._limit.wait_s(asker)
         if wait_s > 0:

@@ -1,0 +1,6 @@
+"""`python -m bitai` is `bitai-node`."""
+
+from bitai.cli import main
+
+if __name__ == "__main__":
+    main()

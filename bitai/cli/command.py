@@ -1,0 +1,82 @@
+"""What every command has: examples, --json, and errors in four parts with a meaningful exit code."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+import click
+from click.exceptions import Exit
+
+from bitai.cli.exit_codes import exit_code_of
+from primitives.errors import BitaiError
+
+SCHEMA = 1
+
+
+class NodeCommand(click.Command):
+    """A command with `--json` (parameter `as_json`) and at least one example in its help."""
+
+    def __init__(self, *args: Any, examples: Sequence[str], **kwargs: Any) -> None:
+        self.examples = tuple(examples)
+        # \b keeps click from joining the lines: an example is to be copied as it stands.
+        kwargs["epilog"] = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in self.examples)
+        super().__init__(*args, **kwargs)
+        help_text = "Print one JSON object and ask nothing."
+        self.params.append(click.Option(["--json", "as_json"], is_flag=True, help=help_text))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an error of ours becomes its four parts and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except BitaiError as error:
+            report(error, as_json=bool(ctx.params.get("as_json")))
+            raise Exit(exit_code_of(error)) from error
+
+
+def datadir_options(function: Any) -> Any:
+    """Add --network and --datadir, which say whose node, keys or settings are meant."""
+    function = click.option("--datadir", metavar="DIR", help="The node's data folder.")(function)
+    return click.option("--network", metavar="NAME", help="Bitcoin network; default regtest.")(function)
+
+
+def emit(content: object, *, as_json: bool, text: str) -> None:
+    """Print what was asked for: one JSON object, or the text for a person."""
+    if not as_json:
+        click.echo(text)
+        return
+    import json
+
+    plain = asdict(content) if is_dataclass(content) and not isinstance(content, type) else content
+    shown = dict(plain) if isinstance(plain, Mapping) else {"result": plain}
+    click.echo(json.dumps({"schema": SCHEMA, **shown}, default=str))
+
+
+def report(error: BitaiError, *, as_json: bool) -> None:
+    """Tell an error: JSON on standard output for a program, four lines on standard error for a person."""
+    why = str(error.details.get("why", ""))
+    fix = str(getattr(error, "fix", "") or error.details.get("fix", ""))
+    if as_json:
+        emit(
+            {"error": {"code": error.code, "what": error.message, "why": why, "fix": fix}},
+            as_json=True,
+            text="",
+        )
+        return
+    details = {name: value for name, value in error.details.items() if name not in {"why", "fix"}}
+    shown = f" ({', '.join(f'{name}: {value}' for name, value in details.items())})" if details else ""
+    click.secho(f"Error: {error.message}{shown}", fg="red", err=True)
+    for label, part in (("why", why), ("fix", fix), ("code", error.code)):
+        if part:
+            click.echo(f"  {label:<5}{part}", err=True)
+
+
+def table(rows: Sequence[Sequence[object]], *, head: Sequence[str] = ()) -> str:
+    """Lay rows out in columns of plain text."""
+    lines = [[str(cell) for cell in row] for row in ([head] if head else []) + list(rows)]
+    if not lines:
+        return ""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
