@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from primitives.bitcoin.parser import ParsedOutput
 from primitives.bitcoin.script import OP_RETURN
+from primitives.hashes import BytesLike
 from primitives.ids import OutPoint, Txid
 from regtest.limits import MAX_SCRIPT_BYTES
 
@@ -27,7 +28,7 @@ def coin_of(output: ParsedOutput, height: int, *, is_coinbase: bool) -> Coin:
     return Coin(output.value, bytes(output.script), height, is_coinbase)
 
 
-def is_unspendable(script: bytes | memoryview) -> bool:
+def is_unspendable(script: BytesLike) -> bool:
     """Tell whether an output can never be spent, so that nobody keeps it."""
     return len(script) > MAX_SCRIPT_BYTES or (len(script) > 0 and script[0] == OP_RETURN)
 

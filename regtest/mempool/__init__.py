@@ -1,0 +1,1 @@
+"""Transactions that wait for a block: their graph, who may join it, and which go first; pure."""

@@ -1,0 +1,1 @@
+"""Which valid transactions a node relays: Bitcoin Core's standardness rules, pure, one file a question."""
