@@ -1,0 +1,108 @@
+"""What happens to the dispatcher, what it wants done, and what it tells others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from primitives.ids import Address, Hash32, ModelId
+from rollup.dispatch.state import KnownAnswer
+from vm.inference.wire import Request, SignedAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A transaction was parked at call `ordinal`; `assigned` may answer at `ask_height`, best first."""
+
+    transaction: Hash32
+    sender: Address
+    ordinal: int
+    request: Request
+    ask_height: int
+    assigned: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reassigned:
+    """The ask height of a question or answer expired: who may answer at a newer one."""
+
+    request_hash: Hash32
+    ask_height: int
+    assigned: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A neuron answered; the driver has checked the signature and, where it can, the answer itself."""
+
+    neuron: Address
+    answer: SignedAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """A neuron gave a job back, or its answer was wrong."""
+
+    neuron: Address
+    request_hash: Hash32
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A neuron connected."""
+
+    neuron: Address
+    models: tuple[ModelId, ...]
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A neuron's connection ended."""
+
+    neuron: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A transaction is in a block or out of the pool: it no longer counts against its sender."""
+
+    transaction: Hash32
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed."""
+
+
+Event: TypeAlias = Asked | Reassigned | Answered | Declined | Joined | Left | Settled | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class SendJob:
+    """Duty: hand a request to a neuron. Sending twice is harmless: a neuron signs one answer a request."""
+
+    neuron: Address
+    request_hash: Hash32
+    request: Request
+    ask_height: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerKnown:
+    """Signal: transactions that wait for this request can run again."""
+
+    request_hash: Hash32
+    known: KnownAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionRefused:
+    """Signal: a parked transaction must leave the pool; `code` says why."""
+
+    transaction: Hash32
+    code: str
+
+
+Duty: TypeAlias = SendJob
+Signal: TypeAlias = AnswerKnown | TransactionRefused
