@@ -21,7 +21,7 @@ SUPPORTED: Final = (
 def float_layers(network: "torch.nn.Sequential", samples: "torch.Tensor") -> list[Layer]:
     """Return the layers of a network; `samples` are calibration inputs (n, C, H, W) or (n, K).
 
-    Torch keeps channels before rows; a dense layer behind a flattening gets its columns in our order (H, W, C).
+    Torch keeps channels before rows; a dense layer behind a flattening has its columns put in our order.
     Raises InvalidInput `convert.layer` for a module that has no integer form yet.
     """
     import torch

@@ -1,9 +1,9 @@
 """Train the digits network, bring it to integers, and write the files that the repository keeps.
 
     python models/digits/train.py            train, convert, write, report
-    python models/digits/train.py --check    only measure the committed artifact on the held-out images
+    python models/digits/train.py --check    only measure the committed artifact
 
-The split is committed (`split.json`), so that a later training is judged on the same 360 images. Training itself
+The split is committed (`split.json`), so that a later training is judged on the same 360 images. Training
 is float and differs between machines; the artifact that it once made is the model.
 """
 
