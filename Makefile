@@ -51,8 +51,8 @@ docs: setup ## Write the generated pages: errors, metrics, settings, commands
 	$(PYTHON) tools/generate_docs.py
 
 contracts: ## Compile the Solidity sources into the committed artifacts
-	@tools/setup.sh python
-	$(PYTHON) contracts/build/build.py
+	@tools/setup.sh node
+	node contracts/build/build.mjs
 
 lock: ## Resolve requirements.lock anew from pyproject.toml
 	@tools/setup.sh python

@@ -1,0 +1,1 @@
+"""The BitAI virtual machine: blocks in, state and receipts out, with models that contracts can ask."""
