@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, NamedTuple
 import pbk
 import pbk.capi.bindings as capi
 from pbk.log import LoggingOptions, logging_set_options
+from pbk.script import PrecomputedTransactionData
 
 from primitives.bitcoin.header import HEADER_BYTES, parse_header
 from primitives.bitcoin.parser import ParsedBlock, parse_whole_transaction
@@ -193,7 +194,7 @@ class Kernel:
             pbk.TransactionOutput(script, output.value_sats)
             for script, output in zip(scripts, spent, strict=True)
         ]
-        precomputed = pbk.PrecomputedTransactionData(transaction, outputs)
+        precomputed = PrecomputedTransactionData(transaction, outputs)
         flags = pbk.ScriptVerificationFlags.ALL
         for index, (script, output) in enumerate(zip(scripts, spent, strict=True)):
             if not script.verify(output.value_sats, transaction, precomputed, index, flags):

@@ -90,6 +90,8 @@ class Admission:
             require_relay_fee(entry)
         conflicts = self._settle_conflicts(entry, leniency)
         self._require_scripts(entry)
+        if self._pool.size + entry.size > limits.MAX_MEMPOOL_BYTES:
+            raise TransactionRejected("mempool full")
         return Candidate(entry, conflicts)
 
     def admit(self, candidate: Candidate) -> None:

@@ -10,7 +10,6 @@ from regtest.coins import Coin
 from regtest.mempool.entry import Entry
 from regtest.mempool.linearize import Chunk, Node, linearize
 
-
 Step: TypeAlias = Callable[[Entry], list[Entry]]
 
 

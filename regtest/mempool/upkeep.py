@@ -9,7 +9,7 @@ from regtest.mempool.pool import Pool
 from regtest.policy.rejection import TransactionRejected
 
 _RETURNING = Leniency(below_min_fee=True, no_replacement=True)
-"""What was mined, or was let in before, comes back whatever it pays; an earlier arrival is not replaced."""
+"""What was mined or let in before comes back whatever it pays; an earlier arrival is not replaced."""
 
 
 def forget_mined(pool: Pool, transactions: Iterable[ParsedTx]) -> None:
@@ -23,9 +23,12 @@ def forget_mined(pool: Pool, transactions: Iterable[ParsedTx]) -> None:
 
 
 def start_over(
-    pool: Pool, admission: Admission, returned: Sequence[ParsedTx], now: int
+    pool: Pool,
+    admission: Admission,
+    returned: Sequence[ParsedTx],
+    now: int,
 ) -> list[TransactionRejected]:
-    """After a reorganisation, let everything in again that still may: first what left the chain, lowest first.
+    """After a reorganisation, let in again what still may be: first what left the chain, lowest first.
 
     Lock times, maturity and inputs all depend on the tip, so every entry is examined anew. Returns why some
     stay out; those the new chain confirmed are not among them.
