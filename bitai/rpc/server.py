@@ -84,7 +84,8 @@ class RpcServer:
             raise RpcError(INTERNAL_ERROR, f"internal error in {call.method}: {type(error).__name__}") from error
         finally:
             if self._metrics is not None:
-                self._metrics.rpc_seconds.labels(method=call.method).observe(time.perf_counter() - started)
+                elapsed = time.perf_counter() - started
+                self._metrics.observe("rpc_request_seconds", elapsed, method=call.method)
 
     async def _post(self, request: web.Request) -> web.Response:
         self._require_host(request)
