@@ -1,7 +1,6 @@
 """Envelopes for tests: valid ones, and every way to make one that is not."""
 
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from primitives.bitcoin.envelope import EnvelopeHeader, EnvelopeKind, build_header
@@ -184,8 +183,3 @@ def malformed_scripts() -> list[Case]:
 def is_output(script: bytes) -> bool:
     """Tell whether a script stands in an output rather than in a witness."""
     return script[:1] == bytes([OP_RETURN])
-
-
-def parser_of(script: bytes, leaf: Callable, output: Callable) -> Callable:
-    """Return the parser for where a script stands."""
-    return output if is_output(script) else leaf

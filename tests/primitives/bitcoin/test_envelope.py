@@ -1,5 +1,6 @@
 """An envelope round-trips through every codec, and what breaks a rule is dropped with that rule's code."""
 
+import hashlib
 import tracemalloc
 
 import pytest
@@ -18,6 +19,7 @@ from primitives.bitcoin.envelope import (
 from primitives.bitcoin.envelope_codecs import EnvelopeCodec
 from primitives.bitcoin.script import push
 from primitives.bitcoin.transaction import MAX_STANDARD_WEIGHT
+from primitives.curve import schnorr_verify
 from primitives.errors import InvalidInput
 from tests.primitives.bitcoin.envelopes import (
     CONTROL,
@@ -63,6 +65,21 @@ def code_of(script):
     with pytest.raises(InvalidInput) as caught:
         parse(script)
     return caught.value.code
+
+
+def test_the_layout():
+    """Every field stands where docs/spec/envelope.md says, and the signature signs what it says."""
+    header = build_header(
+        SECRET, EnvelopeKind.ASSERTION, b"abc", tag=TAG, number=0x0102030405060708, index=0x090A0B0C
+    )
+    raw = header.encode()
+    assert len(raw) == 122
+    assert (raw[0:4], raw[4], raw[5:9], raw[9]) == (b"BTAI", 0, TAG, 2)
+    assert raw[10:26].hex() == "0102030405060708" + "090a0b0c" + "00000003"
+    assert raw[26:58] == hashlib.sha256(b"abc").digest()
+    prefix = hashlib.sha256(b"BitAI/envelope").digest() * 2
+    digest = hashlib.sha256(prefix + raw[:58] + SIGNER).digest()
+    assert schnorr_verify(SIGNER, digest, raw[58:122])
 
 
 @pytest.mark.parametrize("codec", EnvelopeCodec)
