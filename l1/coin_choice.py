@@ -131,13 +131,18 @@ def _choose_largest_first(useful: list[Coin], need: Need, required: tuple[Coin, 
 def _choose_exact(useful: list[Coin], need: Need, required: tuple[Coin, ...]) -> Choice | None:
     """Return the choice that makes no change and gives up the least, or None when there is none."""
     values = [_effective(coin, need.rate) for coin in useful]
-    fee = max((need.weight + _ROUNDING_WEIGHT) * need.rate, need.least_fee_sats * _SCALE)
-    target = need.outputs_sats * _SCALE + fee - sum(_effective(coin, need.rate) for coin in required)
     width = (TAPROOT_OUTPUT_WEIGHT + KEY_SPEND_WEIGHT) * need.rate
-    picked = _branch_and_bound(values, target, width) if target > 0 else ()
-    if picked is None:
-        return None
-    return _settle_without_change(required + tuple(useful[index] for index in picked), need)
+    required_sum = sum(_effective(coin, need.rate) for coin in required)
+    for rounding in (0, _ROUNDING_WEIGHT):  # virtual size is rounded up, by how much depends on the inputs
+        fee = max((need.weight + rounding) * need.rate, need.least_fee_sats * _SCALE)
+        target = need.outputs_sats * _SCALE + fee - required_sum
+        picked = _branch_and_bound(values, target, width) if target > 0 else ()
+        if picked is None:
+            continue
+        choice = _settle_without_change(required + tuple(useful[index] for index in picked), need)
+        if choice is not None:
+            return choice
+    return None
 
 
 def _branch_and_bound(values: list[int], target: int, width: int) -> tuple[int, ...] | None:

@@ -33,7 +33,7 @@ from l1.inscription_package import (
     estimate_vbytes,
     require_standard_leaves,
 )
-from l1.ports import ChainPoint, SendOutcome, Verdict
+from l1.ports import ChainPoint, SendOutcome
 from l1.transitions import SendRules, classify, is_lost, is_stale, list_due_sends
 from l1.wallet import Unconfirmed, Wallet, apply_block, list_spendable, undo_block
 from primitives.errors import Rejected
@@ -220,7 +220,9 @@ def step(config: InscriberConfig, state: InscriberState, event: InscriberEvent) 
             return Transition(_enqueue(state, event))
         case FeeEstimated():
             return Transition(replace(state, estimate=event.rate))
-        case Answered() | Looked() | Cancel() | Restarted():
+        case Cancel():
+            return _cancel(state, event)
+        case Answered() | Looked() | Restarted():
             return Transition(_note(state, event))
 
 
@@ -263,7 +265,16 @@ def _disconnect(state: InscriberState, point: ChainPoint) -> InscriberState:
     return replace(state, wallet=wallet, rows=rows)
 
 
-def _note(state: InscriberState, event: Answered | Looked | Cancel | Restarted) -> InscriberState:
+def _cancel(state: InscriberState, event: Cancel) -> Transition:
+    row = state.rows.get(event.row_id)
+    if row is None:
+        return Transition(state)
+    expired = expire_row(row, event.reason)
+    signals = () if expired is row else (RowChanged(expired, row.status),)
+    return Transition(_with_row(state, expired), (), signals)
+
+
+def _note(state: InscriberState, event: Answered | Looked | Restarted) -> InscriberState:
     """Return the state with what became known of rows; of unknown rows nothing is kept."""
     if isinstance(event, Restarted):
         return replace(state, rows={row_id: forget_mempool(row) for row_id, row in state.rows.items()})
@@ -271,12 +282,12 @@ def _note(state: InscriberState, event: Answered | Looked | Cancel | Restarted) 
     if row is None:
         return state
     match event:
-        case Cancel():
-            row = expire_row(row, event.reason)
         case Looked():
             row = record_presence(row, event.txid, present=event.present)
         case Answered():
-            refusal = Refusal(event.outcome, state.wallet.tip.height, event.now_ms)
+            refusal = Refusal(
+                event.outcome, state.wallet.tip.height, event.now_ms, packaged=len(event.txids) > 1
+            )
             answered = event.txids if event.outcome.verdict.holds else event.txids[:1]
             for txid in answered:
                 row = record_outcome(row, txid, refusal)
@@ -369,22 +380,10 @@ def _list_unconfirmed(state: InscriberState) -> list[Unconfirmed]:
         attempt = row.attempt
         if attempt is None or row.status is RowStatus.REPLACED:
             continue
-        latched = _is_latched(row)
         for transaction in row.unconfirmed:
-            settled = latched and transaction.txid == attempt.commit.txid
+            settled = row.latched and transaction.txid == attempt.commit.txid
             waiting.append(Unconfirmed(transaction, settled))
     return waiting
-
-
-def _is_latched(row: Row) -> bool:
-    """Tell whether the commit must stay: a reveal of it is out, and others may build on its change."""
-    attempt = row.attempt
-    return attempt is not None and any(
-        reveal.txid in row.accepted
-        for version in row.attempts
-        if version.commit.txid == attempt.commit.txid
-        for reveal in version.reveals
-    )
 
 
 def _bump_stale(config: InscriberConfig, state: InscriberState) -> InscriberState:
@@ -405,7 +404,7 @@ def _bump(config: InscriberConfig, state: InscriberState, row: Row, rate: int) -
     """Return a version that pays more: new reveals, or all new while no reveal of it was accepted."""
     attempt = row.attempts[row.current]
     height = state.wallet.tip.height
-    if attempt.commit.txid in row.heights or _is_latched(row) or attempt.commit.txid in row.present:
+    if attempt.commit.txid in row.heights or row.latched or attempt.commit.txid in row.present:
         return bump_reveals(config.keys, attempt, rate, height=height, confirmed=row.heights.keys())
     own = [state.wallet.coins.get(outpoint) for outpoint in attempt.commit.inputs]
     required = [coin for coin in own if coin is not None]
@@ -426,26 +425,12 @@ def _bump(config: InscriberConfig, state: InscriberState, row: Row, rate: int) -
 
 
 def _list_sends(config: InscriberConfig, state: InscriberState, now_ms: int) -> list[Send]:
-    sends: list[Send] = []
     tip_height = state.wallet.tip.height
-    for row in state.rows.values():
-        for transaction in list_due_sends(row, tip_height, now_ms, config.rules):
-            partner = _package_child(row, transaction.txid)
-            both = (transaction,) if partner is None else (transaction, row.attempts[row.current].reveals[0])
-            sends.append(
-                Send(row.row_id, tuple(entry.txid for entry in both), tuple(entry.raw for entry in both))
-            )
-    return sends
-
-
-def _package_child(row: Row, txid: Txid) -> Txid | None:
-    """Return the first reveal when the commit pays too little alone and must not be replaced."""
-    attempt = row.attempts[row.current]
-    refusal = row.refusals.get(txid)
-    underpaid = refusal is not None and refusal.outcome.verdict is Verdict.FEE_TOO_LOW
-    if underpaid and txid == attempt.commit.txid and _is_latched(row):
-        return attempt.reveals[0].txid
-    return None
+    return [
+        Send(row.row_id, tuple(entry.txid for entry in bundle), tuple(entry.raw for entry in bundle))
+        for row in state.rows.values()
+        for bundle in list_due_sends(row, tip_height, now_ms, config.rules)
+    ]
 
 
 def _list_looks(config: InscriberConfig, state: InscriberState, now_ms: int) -> list[Look]:

@@ -32,11 +32,12 @@ class RowStatus(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A node's no, and when it came, so that we do not ask again at once."""
+    """A node's no, when it came, and whether it was to a package or to the transaction alone."""
 
     outcome: SendOutcome
     height: int
     at_ms: int
+    packaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,17 @@ class Row:
         heights = [self.heights.get(reveal.txid) for reveal in attempt.reveals]
         known = [height for height in heights if height is not None]
         return max(known) if len(known) == len(heights) else None
+
+    @property
+    def latched(self) -> bool:
+        """Tell whether the commit must stay: a reveal of it is out, and others may build on its change."""
+        attempt = self.attempt
+        return attempt is not None and any(
+            reveal.txid in self.accepted
+            for version in self.attempts
+            if version.commit.txid == attempt.commit.txid
+            for reveal in version.reveals
+        )
 
     def confirmations(self, tip_height: int) -> int:
         """Return how many blocks hold or follow the whole row, 0 while it is incomplete."""

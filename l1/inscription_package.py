@@ -14,6 +14,7 @@ from typing import Final
 from l1.coin_choice import (
     DUST_SATS,
     FRAME_WEIGHT,
+    KEY_SPEND_WEIGHT,
     TAPROOT_OUTPUT_WEIGHT,
     Choice,
     Coin,
@@ -95,7 +96,7 @@ def weigh_reveal(leaf: bytes) -> int:
 def estimate_vbytes(leaves: Sequence[bytes]) -> int:
     """Return about how many vbytes a package with one funding coin and one change output takes."""
     outputs = (len(leaves) + 1) * TAPROOT_OUTPUT_WEIGHT
-    weight = FRAME_WEIGHT + 230 + outputs + sum(weigh_reveal(leaf) for leaf in leaves)
+    weight = FRAME_WEIGHT + KEY_SPEND_WEIGHT + outputs + sum(weigh_reveal(leaf) for leaf in leaves)
     return weight // 4 + len(leaves) + 1
 
 
@@ -130,7 +131,7 @@ def build_package(
     outputs = [build_taproot(keys.wallet.internal_key, TapLeaf(leaf)) for leaf in leaves]
     fees = [fee_of_weight(weigh_reveal(leaf), plan.rate) for leaf in leaves]
     try:
-        values = [fee + fee * plan.headroom_percent // 100 + DUST_SATS for fee in fees]
+        values = [fee + room + DUST_SATS for fee, room in zip(fees, _headroom(fees, plan), strict=True)]
         choice = _choose(values, coins, plan, required)
     except Rejected:
         values = [fee + DUST_SATS for fee in fees]
@@ -191,6 +192,13 @@ def _replace_reveal(
         return None
     output = build_taproot(keys.wallet.internal_key, TapLeaf(leaf_of_reveal(reveal)))
     return _sign_reveal(keys, output, reveal.inputs[0], (funded, fee))
+
+
+def _headroom(fees: list[int], plan: PackagePlan) -> list[int]:
+    """Return what to put aside in each output for bumps; the first one's may have to carry the commit too."""
+    commit_weight = FRAME_WEIGHT + KEY_SPEND_WEIGHT + TAPROOT_OUTPUT_WEIGHT * (len(fees) + 1)
+    carried = [fees[0] + fee_of_weight(commit_weight, plan.rate), *fees[1:]]
+    return [fee * plan.headroom_percent // 100 for fee in carried]
 
 
 def _choose(values: list[int], coins: Sequence[Coin], plan: PackagePlan, required: Sequence[Coin]) -> Choice:

@@ -81,19 +81,29 @@ def classify(row: Row, tip_height: int, rules: SendRules) -> Row:
     return replace(row, status=status, reason=_reason(row, status, tip_height))
 
 
-def list_due_sends(row: Row, tip_height: int, now_ms: int, rules: SendRules) -> tuple[SignedTransaction, ...]:
-    """Return what should be sent now: the commit alone first, then reveals as its cluster has room."""
+def list_due_sends(
+    row: Row, tip_height: int, now_ms: int, rules: SendRules
+) -> tuple[tuple[SignedTransaction, ...], ...]:
+    """Return what should be sent now: the commit first and alone, then reveals as its cluster has room.
+
+    A commit that must stay but pays too little is sent as a package with its first reveal.
+    """
     attempt = row.attempt
     if attempt is None or row.status in (RowStatus.FINAL, RowStatus.EXPIRED, RowStatus.REPLACED):
         return ()
     commit_confirmed = attempt.commit.txid in row.heights
     if not commit_confirmed and attempt.commit.txid not in row.present:
-        return (attempt.commit,) if _may_try(row, attempt.commit, tip_height, now_ms, rules) else ()
+        if row.latched and _is_underpaid(row, attempt.commit):
+            bundle: tuple[SignedTransaction, ...] = (attempt.commit, attempt.reveals[0])
+            untried = not row.refusals[attempt.commit.txid].packaged
+        else:
+            bundle, untried = (attempt.commit,), False
+        return (bundle,) if untried or _may_try(row, attempt.commit, tip_height, now_ms, rules) else ()
     waiting = [entry for entry in attempt.reveals if entry.txid not in row.heights]
     if not commit_confirmed:
         waiting = _fit_cluster(row, attempt.commit, waiting, rules)
     return tuple(
-        entry
+        (entry,)
         for entry in waiting
         if entry.txid not in row.present and _may_try(row, entry, tip_height, now_ms, rules)
     )
@@ -104,11 +114,7 @@ def is_stale(row: Row, tip_height: int, stale_blocks: int) -> bool:
     if row.status not in (RowStatus.SIGNED, RowStatus.COMMIT_SENT, RowStatus.REVEAL_SENT, RowStatus.EVICTED):
         return False
     waited = tip_height - row.progress_height
-    underpaid = any(
-        entry.outcome.verdict is Verdict.FEE_TOO_LOW
-        for txid, entry in row.refusals.items()
-        if any(txid == own.txid for own in row.unconfirmed)
-    )
+    underpaid = any(_is_underpaid(row, entry) for entry in row.unconfirmed)
     return waited >= stale_blocks or (underpaid and waited >= 1)
 
 
@@ -193,6 +199,11 @@ _WAITING: Final[Mapping[RowStatus, str]] = {
     RowStatus.COMMIT_SENT: "the commit waits for a block or room for its reveals",
     RowStatus.REVEAL_SENT: "waits for a block",
 }
+
+
+def _is_underpaid(row: Row, transaction: SignedTransaction) -> bool:
+    refusal = row.refusals.get(transaction.txid)
+    return refusal is not None and refusal.outcome.verdict is Verdict.FEE_TOO_LOW
 
 
 def _may_try(
