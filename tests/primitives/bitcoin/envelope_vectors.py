@@ -29,8 +29,8 @@ from tests.primitives.bitcoin.transactions import ANY_OUTPUT, COINBASE, block_of
 
 FILE = Path(__file__).parents[2] / "vectors" / "envelope.json"
 ABOUT = (
-    "BitAI envelopes, docs/spec/envelope.md. Hex throughout; txids in display order. 'pattern' repeats its bytes "
-    "up to 'length'. Aux randomness of the signatures is 32 zero bytes. "
+    "BitAI envelopes, docs/spec/envelope.md. Hex throughout; txids in display order. 'pattern' repeats up to "
+    "'length'. Aux randomness of the signatures is 32 zero bytes. "
     "Written by tests/primitives/bitcoin/envelope_vectors.py."
 )
 PATTERN = bytes(range(251))
