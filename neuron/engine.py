@@ -66,8 +66,8 @@ class ExactEngine:
 def choose_engine(device: str, threads: int | None = None) -> Engine:
     """Return the fastest engine that gives every pinned digest on this machine.
 
-    `device` is auto, cpu, cuda, or exact (no torch). Raises ConfigError `engine.no_torch` when torch was asked
-    for by name and is not installed, `engine.no_cuda` when CUDA was and is not there.
+    `device` is auto, cpu, cuda, or exact (no torch). Raises ConfigError `engine.no_torch` when torch was
+    asked for by name and is not installed, `engine.no_cuda` when CUDA was and is not there.
     """
     if device == "exact":
         return _proven(ExactEngine())

@@ -87,7 +87,7 @@ def int8_product(source: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
 
 
 def int8_units_are_exact(device: torch.device) -> bool:
-    """Tell whether int8 products are right on this device, at the values where wrong ones are known to show."""
+    """Tell whether int8 products are right on this device, at the values where wrong ones show."""
     try:
         return all(
             _known_answer_holds(device, length, rows, outputs)

@@ -1,6 +1,6 @@
 """A second reading of docs/spec/inference.md in unbounded integers, sharing no code with the package.
 
-Tensors are nested lists, one image at a time. Slow on purpose: every formula is written out as the page has it.
+Tensors are nested lists, one image at a time. Slow on purpose: each formula is written as the page has it.
 Run as a module (`python -m tests.vm.inference.bigint_oracle`) it prints tests/vectors/inference/ops.json.
 """
 
