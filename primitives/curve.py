@@ -13,14 +13,16 @@ from primitives.errors import InvalidInput
 from primitives.hashes import keccak256
 from primitives.ids import Address, XOnlyKey
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 CURVE_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 SECRET_BYTES: Final = 32
+XONLY_BYTES: Final = 32
 DIGEST_BYTES: Final = 32
 SCHNORR_BYTES: Final = 64
 ECDSA_BYTES: Final = 65
 NO_AUX: Final = bytes(32)
+_MINUS_ONE: Final = (CURVE_ORDER - 1).to_bytes(SECRET_BYTES, "big")
 
 
 def xonly_public_key(secret: bytes) -> XOnlyKey:
@@ -36,12 +38,12 @@ def schnorr_sign(secret: bytes, message: bytes, aux: bytes = NO_AUX) -> bytes:
     """
     _require_length(message, DIGEST_BYTES, "signature.bad_digest")
     _require_length(aux, SECRET_BYTES, "signature.bad_aux")
-    return _private_key(secret).sign_schnorr(message, aux)
+    return _private_key(secret).sign_schnorr(bytes(message), bytes(aux))
 
 
 def schnorr_verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
     """Tell whether a BIP 340 signature holds; total: malformed keys and signatures are simply wrong."""
-    if len(public_key) != len(NO_AUX) or len(signature) != SCHNORR_BYTES:
+    if len(public_key) != XONLY_BYTES or len(signature) != SCHNORR_BYTES:
         return False
     try:
         key = PublicKeyXOnly(bytes(public_key))
@@ -52,7 +54,7 @@ def schnorr_verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
 
 def is_xonly_public_key(candidate: bytes) -> bool:
     """Tell whether 32 bytes are the x coordinate of a curve point."""
-    if len(candidate) != len(NO_AUX):
+    if len(candidate) != XONLY_BYTES:
         return False
     try:
         PublicKeyXOnly(bytes(candidate))
@@ -81,20 +83,16 @@ def tweak_secret(secret: bytes, tweak: bytes) -> bytes:
     """
     _require_length(tweak, SECRET_BYTES, "key.bad_tweak")
     key = _private_key(secret)
-    scalar = int.from_bytes(secret, "big")
     if key.public_key_xonly.parity:
-        scalar = CURVE_ORDER - scalar
-    tweak_scalar = int.from_bytes(tweak, "big")
-    tweaked = (scalar + tweak_scalar) % CURVE_ORDER
-    if tweak_scalar >= CURVE_ORDER or tweaked == 0:
-        raise InvalidInput("key.bad_tweak", "the tweak is out of range for this key")
-    return tweaked.to_bytes(SECRET_BYTES, "big")
+        key = key.multiply(_MINUS_ONE)
+    tweaked = _as_invalid("key.bad_tweak", lambda: key.add(tweak))
+    return bytes(tweaked.secret)
 
 
 def ecdsa_sign(secret: bytes, digest: bytes) -> bytes:
     """Return r(32) | s(32) | v(1), s in the lower half, v the recovery id 0 or 1, nonce by RFC 6979."""
     _require_length(digest, DIGEST_BYTES, "signature.bad_digest")
-    return _private_key(secret).sign_recoverable(digest, hasher=None)
+    return _private_key(secret).sign_recoverable(bytes(digest), hasher=None)
 
 
 def ecdsa_recover(digest: bytes, signature: bytes) -> Address:
@@ -137,7 +135,7 @@ def _require_length(data: bytes, length: int, code: str) -> None:
         raise InvalidInput(code, f"{length} bytes wanted", got=len(data))
 
 
-def _as_invalid(code: str, call: Callable[[], T]) -> T:
+def _as_invalid(code: str, call: Callable[[], _T]) -> _T:
     try:
         return call()
     except ValueError as error:
