@@ -50,9 +50,12 @@ def run(*, as_json: bool, **flags: Any) -> None:
     the data folder (rpc_port = 8545). Here --json is the same as --json-logs.
     """
     from bitai.config import load_config
-    from bitai.node import run_node
 
     named = {name: value for name, value in flags.items() if value is not None}
     if as_json:
         named["json_logs"] = True
-    sys.exit(run_node(load_config(named).config))
+    config = load_config(named).config
+
+    from bitai.node import run_node  # after the settings: a wrong one is told at once
+
+    sys.exit(run_node(config))

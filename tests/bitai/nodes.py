@@ -1,4 +1,4 @@
-"""A node for the pages' tests: fixed answers to what pages ask, and a record of what was done to its world."""
+"""A node for the pages' tests: fixed answers to what pages ask, and a record of what was done to it."""
 
 from dataclasses import replace
 
@@ -40,7 +40,15 @@ READY = NodeStatus(
     blocks=(BlockSummary(9, "0x" + "09" * 32, 1_700_000_000, 3, 63_000, 111, "unsafe"),),
     inscriptions=(
         InscriptionSummary(
-            "batch frame", "final", 512, "c0" * 32, "d1" * 32, cost_sats=410, l1_height=112, first_block=1, last_block=7
+            "batch frame",
+            "final",
+            512,
+            "c0" * 32,
+            "d1" * 32,
+            cost_sats=410,
+            l1_height=112,
+            first_block=1,
+            last_block=7,
         ),
         InscriptionSummary("batch frame", "commit sent", 300, "c1" * 32, reason="waits for its commit"),
     ),

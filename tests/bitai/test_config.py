@@ -110,7 +110,9 @@ def test_flags_and_variables_are_derived_from_names():
     assert variable_of("rpc_port") == "BITAI_RPC_PORT"
 
 
-@pytest.mark.parametrize(("address", "local"), [("127.0.0.1", True), ("::1", True), ("0.0.0.0", False), ("x", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("address", "local"), [("127.0.0.1", True), ("::1", True), ("0.0.0.0", False), ("x", False)]
+)
 def test_loopback(address, local):
     """Only addresses of this machine count as loopback."""
     assert is_loopback(address) is local

@@ -56,7 +56,9 @@ def test_a_changed_file_does_not_open(tmp_path, field):
         store.unlock("one", "p")
 
 
-@pytest.mark.parametrize("costs", [{"n": 2**30}, {"n": 3}, {"n": 0}, {"r": 0}, {"p": 10**6}, {"n": "2"}, {"salt": 1}])
+@pytest.mark.parametrize(
+    "costs", [{"n": 2**30}, {"n": 3}, {"n": 0}, {"r": 0}, {"p": 10**6}, {"n": "2"}, {"salt": 1}]
+)
 def test_absurd_costs_are_refused_before_they_are_paid(tmp_path, costs):
     """A file cannot make us allocate a terabyte or compute for ever."""
     store = Keystore(tmp_path)
