@@ -101,9 +101,8 @@ async def test_a_killed_child_comes_back(supervisor, lines):
 async def test_patience_ends(supervisor):
     """A child that only ever fails is given up, loudly, not restarted for ever."""
     await supervisor.start(_spec("child", "raise SystemExit(1)"))
-    async with asyncio.timeout(20):
-        while supervisor.reports()[0].state is not ChildState.GIVEN_UP:
-            await asyncio.sleep(0)
+    await asyncio.wait_for(supervisor._children["child"].keeper, 20)
+    assert supervisor.reports()[0].state is ChildState.GIVEN_UP
     assert supervisor.reports()[0].restarts == 3
 
 
