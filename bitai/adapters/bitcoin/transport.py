@@ -1,0 +1,175 @@
+"""One JSON-RPC call to a Bitcoin node, with every way it can fail turned into one of our errors.
+
+bitcoinrpc builds and reads the messages; what it leaves open is closed here: timeouts fit for 8 MB of hex, at
+most 8 connections (a node's work queue is short), no proxy from the environment, the answer's id compared,
+error pages told from answers, the cookie read again when refused, and idempotent calls tried again with
+capped backoff.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx
+import orjson
+from bitcoinrpc import BitcoinRPC, RPCError
+
+from bitai.adapters.bitcoin.credentials import Credentials
+from l1.ports import Clock
+from primitives.errors import BitaiError, ConfigError, Rejected, Temporary
+
+UNKNOWN_METHOD: Final = -32601
+WARMING_UP: Final = -28
+_MISC: Final = -1
+_NOT_FOUND: Final = -5
+_BAD_PARAMETER: Final = -8
+_UNIMPLEMENTED: Final = "unimplemented"
+
+
+@dataclass(frozen=True, slots=True)
+class TransportLimits:
+    """How patient and how greedy we are: seconds, connections, and tries with waits between them."""
+
+    connect_s: float = 5.0
+    answer_s: float = 60.0
+    connections: int = 8
+    tries: int = 4
+    first_wait_ms: int = 200
+    longest_wait_ms: int = 2_000
+
+
+class _UnauthorizedError(Exception):
+    """The node did not accept who we say we are."""
+
+
+class RpcTransport:
+    """Call a node; safe for concurrent use in one event loop.
+
+    `call` raises Temporary `l1.unreachable`, `l1.busy`, `l1.bad_answer`, `l1.warming_up`; ConfigError
+    `l1.unauthorized`, `l1.forbidden`; Rejected `l1.unsupported`, `l1.not_found`, `l1.bad_parameter`, and
+    `l1.refused` for every other error of the node, with `rpc_code` and the node's words in its details.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        credentials: Credentials,
+        clock: Clock,
+        *,
+        limits: TransportLimits | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        ca_file: str | None = None,
+    ) -> None:
+        """Make a client; nothing is sent yet. `transport` replaces the network in tests."""
+        self.url = url
+        self._limits = limits or TransportLimits()
+        self._credentials = credentials
+        self._clock = clock
+        self._auth: httpx.BasicAuth | None = None
+        verify = httpx.create_ssl_context(verify=ca_file) if ca_file else True
+        self._client = httpx.AsyncClient(
+            headers={"content-type": "application/json"},
+            timeout=httpx.Timeout(self._limits.answer_s, connect=self._limits.connect_s),
+            limits=httpx.Limits(max_connections=self._limits.connections),
+            trust_env=False,
+            verify=verify,
+            event_hooks={"response": [_inspect]},
+            transport=transport,
+        )
+        self._rpc = BitcoinRPC(url, self._client)
+
+    async def __aenter__(self) -> Self:
+        """Serve as a context manager."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close on leaving."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections; calls under way end with Temporary."""
+        await self._client.aclose()
+
+    async def call(self, method: str, *params: Any, idempotent: bool = True) -> Any:
+        """Return the node's result; see the class for errors. Only idempotent calls are tried again."""
+        tries = self._limits.tries if idempotent else 1
+        wait_ms = self._limits.first_wait_ms
+        for left in range(tries - 1, -1, -1):
+            try:
+                return await self._call_authorized(method, list(params))
+            except Temporary as error:
+                if left == 0 or error.code == "l1.no_cookie":
+                    raise
+            await self._clock.sleep_ms(wait_ms)
+            wait_ms = min(wait_ms * 2, self._limits.longest_wait_ms)
+        raise Temporary("l1.unreachable", "no try was made")
+
+    async def _call_authorized(self, method: str, params: list[Any]) -> Any:
+        """Call once, and once more with credentials read afresh when the node refuses them."""
+        if self._auth is None:
+            self._auth = httpx.BasicAuth(*self._credentials.read())
+        try:
+            return await self._call_once(method, params)
+        except _UnauthorizedError:
+            self._auth = httpx.BasicAuth(*self._credentials.read())
+        try:
+            return await self._call_once(method, params)
+        except _UnauthorizedError as error:
+            self._auth = None
+            raise ConfigError(
+                "l1.unauthorized",
+                f"the Bitcoin node at {self.url} refuses our credentials",
+                fix="bitai-node run --l1-cookie <datadir of Bitcoin Core>/.cookie",
+            ) from error
+
+    async def _call_once(self, method: str, params: list[Any]) -> Any:
+        try:
+            return await self._rpc.acall(method, params, auth=self._auth)
+        except RPCError as error:
+            raise _classify(method, error.error) from error
+        except httpx.TransportError as error:
+            raise Temporary(
+                "l1.unreachable", f"the Bitcoin node at {self.url} does not answer", why=repr(error)
+            ) from error
+        except (orjson.JSONDecodeError, httpx.HTTPStatusError, KeyError, AttributeError) as error:
+            raise Temporary("l1.bad_answer", "the node's answer is no JSON-RPC", why=repr(error)) from error
+        except RuntimeError as error:
+            raise Temporary("l1.closed", "the connection was closed", why=str(error)) from error
+
+
+async def _inspect(response: httpx.Response) -> None:
+    """Refuse what is no answer to this very request, before bitcoinrpc reads it."""
+    await response.aread()
+    status = response.status_code
+    if status == httpx.codes.UNAUTHORIZED:
+        raise _UnauthorizedError
+    if status == httpx.codes.FORBIDDEN:
+        raise ConfigError(
+            "l1.forbidden",
+            "the Bitcoin node does not serve this address",
+            fix="set rpcallowip in bitcoin.conf to this machine's address",
+        )
+    if not response.content.startswith(b"{"):
+        text = response.text[:200]
+        if status == httpx.codes.SERVICE_UNAVAILABLE:
+            raise Temporary("l1.busy", "the node's work queue is full", text=text)
+        raise Temporary("l1.bad_answer", "the node did not answer in JSON-RPC", status=status, text=text)
+    asked = orjson.loads(response.request.content).get("id")
+    answered = orjson.loads(response.content).get("id")
+    if answered != asked:
+        raise Temporary("l1.bad_answer", "the answer is to another request", asked=asked, answered=answered)
+
+
+def _classify(method: str, error: Mapping[str, Any]) -> BitaiError:
+    """Return our error for a node's error object."""
+    code, message = error.get("code"), str(error.get("message", ""))
+    if code == WARMING_UP:
+        return Temporary("l1.warming_up", f"the node is starting: {message}")
+    if code == UNKNOWN_METHOD or (code == _MISC and _UNIMPLEMENTED in message.lower()):
+        return Rejected("l1.unsupported", f"the node has no {method}", rpc_code=code, text=message)
+    names = {_NOT_FOUND: "l1.not_found", _BAD_PARAMETER: "l1.bad_parameter"}
+    name = names.get(code, "l1.refused") if isinstance(code, int) else "l1.refused"
+    return Rejected(name, f"{method}: {message}", rpc_code=code, text=message)
