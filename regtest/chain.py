@@ -118,6 +118,11 @@ class Chain:
         return self._kernel
 
     @property
+    def size(self) -> int:
+        """Return the bytes of the block log."""
+        return self._log.end
+
+    @property
     def excluded(self) -> frozenset[L1Hash]:
         """Return the blocks that `invalidateblock` rules out, descendants included."""
         return self._excluded

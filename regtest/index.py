@@ -118,15 +118,24 @@ class Index:
         return IndexBatch(self)
 
     def write(self, changes: dict[bytes, bytes | None]) -> None:
-        """Make all changes or none, on disk when this returns."""
+        """Make all changes or none, on disk when this returns.
+
+        Raises InvariantViolation `index.write_failed`; the log has everything, so a restart repairs it.
+        """
         self._fault("index.before_write")
+        try:
+            self._write(changes)
+        except plyvel.Error as error:
+            raise InvariantViolation("index.write_failed", str(error)) from error
+        self._fault("index.written")
+
+    def _write(self, changes: dict[bytes, bytes | None]) -> None:
         with self._db.write_batch(transaction=True, sync=True) as batch:
             for key, value in changes.items():
                 if value is None:
                     batch.delete(key)
                 else:
                     batch.put(key, value)
-        self._fault("index.written")
 
     def _scan(self, prefix: bytes) -> Iterator[bytes]:
         return iter(self._db.iterator(prefix=prefix, include_key=False))

@@ -7,7 +7,6 @@ Synchronous and single-threaded; the server runs every call on one thread. Whate
 import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +27,7 @@ from regtest.mempool.package import PackageOutcome, Packages, require_below
 from regtest.mempool.pool import Pool
 from regtest.mempool.template import Template, build_template
 from regtest.mining import BlockPlan, build_block
+from regtest.options import NodeOptions
 from regtest.policy.locks import NextBlock
 from regtest.policy.rejection import TransactionRejected
 from regtest.wallet import Wallet
@@ -36,16 +36,6 @@ MEMPOOL_EXPIRY_SECONDS: Final = 336 * 60 * 60
 _TXID: Final = re.compile(r"\b[0-9a-f]{64}\b")
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class NodeOptions:
-    """How one node behaves beyond the rules."""
-
-    mine_on_transaction: bool = False
-    """Mine a block as soon as a transaction is accepted."""
-    payout_script: bytes | None = None
-    """Where unattended mining pays; None for the faucet."""
 
 
 class ChainSight:
@@ -83,13 +73,13 @@ class Node:
         self,
         directory: Path,
         clock: OffsetClock,
-        options: NodeOptions = NodeOptions(),
+        options: NodeOptions | None = None,
         fault: FaultPoint = nothing,
     ) -> None:
         """Open the data directory; raises what `Chain` raises."""
         self.chain = Chain(directory, fault)
         self.clock = clock
-        self.options = options
+        self.options = options or NodeOptions()
         self.pool = Pool()
         sight = ChainSight(self.chain)
         self.admission = Admission(self.pool, sight, sight.check_scripts)

@@ -1,0 +1,48 @@
+"""Every method there is, by name."""
+
+from typing import Any, Final
+
+from regtest.node import Node
+from regtest.rpc import (
+    chain_methods,
+    control_methods,
+    mempool_methods,
+    mining_methods,
+    wallet_methods,
+)
+from regtest.rpc.method import Method
+from regtest.rpc.parameters import STRING, Arguments, Param
+
+GROUPS: Final = {
+    "Blockchain": chain_methods.METHODS,
+    "Mempool": mempool_methods.METHODS,
+    "Mining": mining_methods.METHODS,
+    "Faucet": wallet_methods.METHODS,
+    "Control": control_methods.METHODS,
+}
+
+
+def help_text(_node: Node, args: Arguments) -> Any:
+    """List all calls, or describe one."""
+    name = args.text("command")
+    if not name:
+        return overview(METHODS)
+    method = METHODS.get(name)
+    return f"help: unknown command: {name[:80]}" if method is None else method.help
+
+
+def overview(methods: dict[str, Method]) -> str:
+    """Return every call's usage under the heading of its group."""
+    lines = []
+    for group, members in GROUPS.items():
+        lines.append(f"== {group} ==")
+        lines += sorted(method.usage for method in members)
+        lines.append("")
+    known = {method.name for members in GROUPS.values() for method in members}
+    lines.append("== Server ==")
+    lines += sorted(method.usage for name, method in methods.items() if name not in known)
+    return "\n".join(lines)
+
+
+METHODS: Final[dict[str, Method]] = {method.name: method for members in GROUPS.values() for method in members}
+METHODS["help"] = Method("help", help_text, (Param("command", STRING, ""),))
