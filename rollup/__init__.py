@@ -1,1 +1,1 @@
-"""The rollup: batches on Bitcoin, derivation of the chain from them, and the drivers that write and follow it."""
+"""The rollup: batches on Bitcoin, derivation of the chain from them, and the drivers of both."""

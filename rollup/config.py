@@ -144,7 +144,7 @@ class RollupConfig:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "RollupConfig":
-        """Read and check a file; raises ConfigError `config.malformed`, `config.identity`, and all of `check`."""
+        """Read and check a file; raises ConfigError `config.malformed`, `config.identity`, and as `check`."""
         try:
             document = json.loads(text, parse_float=_refuse_number, parse_constant=_refuse_number)
         except ValueError as error:

@@ -32,11 +32,11 @@ class Limits:
     decompressed_bytes: int = 64 * MIB
     """One batch, and again the transactions it unfolds to: what decoding one channel may hold in memory."""
     channel_blocks: int = 16_384
-    """Blocks of one batch: nine hours of two-second blocks, so a batcher catches up after a night in a few."""
+    """Blocks of one batch: nine hours of two-second blocks, so one night is caught up in a few."""
     channel_transactions: int = 524_288
     """Transactions of one batch, and again its records; 128 bytes each fill `decompressed_bytes`."""
     open_artifacts: int = 1_024
-    """Artifacts with chunks missing. A slot costs a Bitcoin transaction: all take about a third of a block."""
+    """Artifacts with chunks missing. A slot costs a Bitcoin transaction, all a third of a block."""
     signer_artifacts: int = 8
     """Of one signer, so that one confused uploader does not fill the table."""
     artifact_chunks: int = 64

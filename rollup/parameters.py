@@ -1,4 +1,4 @@
-"""The numbers of the protocol that a chain chooses at its start, with the refusals that keep them safe together.
+"""The numbers that a chain chooses at its start, with the refusals that keep them safe together.
 
 Unless a suffix says otherwise the unit is L1 blocks. Spec: docs/spec/config.md.
 """

@@ -1,0 +1,1 @@
+"""The bytes of a batch: columns, compression, frames, both ways. Consensus-critical."""
