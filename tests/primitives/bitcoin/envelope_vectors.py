@@ -21,6 +21,7 @@ from tests.primitives.bitcoin.envelopes import (
     data_of,
     header_of,
     ignored_data,
+    ignored_scripts,
     malformed_data,
     malformed_templates,
     script_of,
@@ -66,10 +67,7 @@ def document() -> dict[str, object]:
         ],
         "valid_large": _valid_large(),
         "dropped": _dropped(),
-        "ignored": [
-            {"name": name, "script": script_of(EnvelopeCodec.IF520, data or b"\0").hex()}
-            for name, data in ignored_data()
-        ],
+        "ignored": [{"name": name, "script": script.hex()} for name, script in ignored_scripts()],
         "blocks": [_mixed_block(), _unseen_outputs_block()],
     }
 

@@ -100,6 +100,7 @@ def malformed_data() -> list[tuple[str, str, bytes]]:
         ("a header cut by a byte", "envelope.truncated", header.encode()[:-1]),
         ("magic, version and tag alone", "envelope.truncated", good[:9]),
         ("version 1", "envelope.unknown_version", handmade(version=1)),
+        ("version 10", "envelope.unknown_version", handmade(version=10)),  # a newline to careless patterns
         ("version 255", "envelope.unknown_version", handmade(version=255)),
     ]
 
@@ -114,6 +115,23 @@ def ignored_data() -> list[tuple[str, bytes]]:
         ("kind 255", handmade(kind=255)),
         ("shorter than the tag", data_of()[:8]),
         ("nothing", b""),
+    ]
+
+
+def ignored_scripts() -> list[tuple[str, bytes]]:
+    """Return scripts that hold a valid envelope's bytes but do not open like a carrier."""
+    data, signer = data_of(), push(SIGNER)
+    body = script_of(EnvelopeCodec.DROP255, data)[len(signer) + 1 :]
+    carried = [(name, script_of(EnvelopeCodec.IF520, content or b"\0")) for name, content in ignored_data()]
+    return [
+        *carried,
+        ("OP_CHECKSIGVERIFY", signer + b"\xad" + body),
+        ("a compressed key", b"\x21\x02" + SIGNER + b"\xac" + body),
+        ("OP_0 before the bytes", signer + b"\xac\x00" + data),
+        ("OP_1NEGATE before the bytes", signer + b"\xac\x4f" + data),
+        ("OP_0 OP_NOTIF", signer + b"\xac\x00\x64" + body),
+        ("OP_RETURN OP_0 before the bytes", b"\x6a\x00" + SIGNER + data),
+        ("OP_RETURN without a signer", b"\x6a" + push(data)),
     ]
 
 
@@ -138,6 +156,7 @@ def malformed_templates() -> list[Case]:
         "if: a short push before the last": opening + push(data[:500]) + push(data[500:]) + endif,
         "if: a length written wide": opening + fat + push(data[520:]) + endif,
         "if: no OP_ENDIF": good_if[:-1],
+        "if: OP_ELSE in place of OP_ENDIF": good_if[:-1] + b"\x67",
         "if: two of OP_ENDIF": good_if + endif,
         "if: an operation after OP_ENDIF": good_if + b"\x51",
         "if: an operation before OP_ENDIF": good_if[:-1] + b"\x61" + endif,

@@ -34,6 +34,7 @@ from tests.primitives.bitcoin.envelopes import (
     flipped,
     header_of,
     ignored_data,
+    ignored_scripts,
     is_output,
     malformed_data,
     malformed_scripts,
@@ -148,6 +149,26 @@ def test_what_is_not_ours_is_ignored(codec, name, data):
     """Other tags, other protocols and unknown kinds are nobody's fault."""
     script = script_of(codec, data or b"\0")
     assert parse(script) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "script"), ignored_scripts(), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_scripts_that_open_otherwise_are_ignored(name, script):
+    """Only a script that opens like a carrier is judged; in any other our bytes are a coincidence."""
+    assert parse(script) is None
+
+
+@pytest.mark.parametrize("codec", EnvelopeCodec)
+def test_every_cut_is_noticed(codec):
+    """Cut after any byte, a script is dropped if its mark is still there and ignored if not."""
+    script = script_of(codec, data_of())
+    whole_mark = script.index(b"BTAI") + 9
+    for cut in range(len(script)):
+        if cut < whole_mark:
+            assert parse(script[:cut]) is None
+        else:
+            assert code_of(script[:cut]) in {"envelope.template", "envelope.length_mismatch"}
 
 
 @pytest.mark.parametrize("codec", EnvelopeCodec)
