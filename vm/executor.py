@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from primitives.errors import ConfigError, InvariantViolation, Rejected
 from primitives.hashes import keccak256
-from primitives.ids import Hash32, L1Hash
+from primitives.ids import Address, Hash32, L1Hash, ModelId
 from vm import _core, schema
 from vm.block_rows import add_block, add_genesis, remove_block
 from vm.builder import BlockBuilder, BlockPlan, ExecutedBlock
@@ -21,7 +21,7 @@ from vm.genesis import genesis_accounts
 from vm.lane import InferenceLane
 from vm.models import ModelView
 from vm.records import RecordJudge
-from vm.registry import ListedNeurons, NeuronRegistry
+from vm.registry import ListedNeurons, NeuronRegistry, assigned_neurons
 from vm.schema import BlockId
 from vm.simulation import Simulator
 from vm.spec import ChainSpec
@@ -186,6 +186,13 @@ class Executor:
     def view(self, number: int) -> StateView:
         """Return the state after a kept block; raises Rejected `state.pruned` or `state.unknown_block`."""
         return self._views.open(number)
+
+    def assigned(self, model_id: ModelId, request_hash: Hash32, ask_height: int) -> tuple[Address, ...]:
+        """Return who may answer a request asked at an L1 height, best first; empty for a height never seen."""
+        beacon = self.chain.origin_hash(ask_height)
+        if beacon is None:
+            return ()
+        return assigned_neurons(self._neurons.eligible(model_id, ask_height), beacon, request_hash)
 
     def close(self) -> None:
         """Let go of what is held in the store, before it is closed."""

@@ -167,7 +167,7 @@ def decode_epoch_start(value: bytes) -> EpochStart:
 
 
 def encode_extras(extras: BlockExtras) -> bytes:
-    """hash 32 | ordinary gas 8 | origin height 8 | origin hash 32 | origin mtp 8."""
+    """Return hash 32 | ordinary gas 8 | origin height 8 | origin hash 32 | origin mtp 8."""
     writer = Writer()
     writer.raw(extras.hash)
     writer.u64(extras.ordinary_gas_used)

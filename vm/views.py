@@ -6,9 +6,7 @@ from any thread.
 """
 
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from threading import Lock
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from primitives.errors import Rejected
@@ -114,8 +112,7 @@ class StateViews:
         """Read older states from the store and the head's from `live`."""
         self.live = live
         self._store = store
-        self._pinned: OrderedDict[Hash32, _PinnedState] = OrderedDict()
-        self._lock = Lock()
+        self._pinned: tuple[_PinnedState, ...] = ()
 
     def open(self, number: int) -> StateView:
         """Return the view of a block's state; raises Rejected `state.pruned` or `state.unknown_block`."""
@@ -129,23 +126,24 @@ class StateViews:
         return StateView(self, number, block_hash)
 
     def pinned(self, number: int, block_hash: Hash32) -> "State":
-        """Return the state of a block that is not the head."""
-        with self._lock:
-            found = self._pinned.get(block_hash)
-            if found is None:
-                found = _PinnedState(self._store.snapshot(), number)
-                if found.hash != block_hash:
-                    raise Rejected("state.unknown_block", "the chain has left this block", number=number)
-                self._pinned[block_hash] = found
-                if len(self._pinned) > PINNED_STATES:
-                    self._pinned.popitem(last=False)
-            self._pinned.move_to_end(block_hash)
-            return found.state
+        """Return the state of a block that is not the head.
+
+        What is kept, newest use first, is one tuple that is only ever replaced: two threads at once may open
+        one state twice, and lose no more than time.
+        """
+        kept = self._pinned
+        found = next((pinned for pinned in kept if pinned.hash == block_hash), None)
+        if found is None:
+            found = _PinnedState(self._store.snapshot(), number)
+            if found.hash != block_hash:
+                raise Rejected("state.unknown_block", "the chain has left this block", number=number)
+        others = [pinned for pinned in kept if pinned is not found]
+        self._pinned = (found, *others[: PINNED_STATES - 1])
+        return found.state
 
     def close(self) -> None:
         """Let go of every snapshot, as before closing the store."""
-        with self._lock:
-            self._pinned.clear()
+        self._pinned = ()
 
 
 def _overlay(snapshot: Snapshot, number: int, head: int) -> dict[bytes, bytes | None]:

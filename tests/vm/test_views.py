@@ -1,0 +1,168 @@
+"""The state of an older block is what it was when it was the head, proofs included."""
+
+import pytest
+
+from primitives import rlp
+from primitives.errors import Rejected
+from primitives.hashes import keccak256
+from tests.vm.world import World, selector
+from vm import _core, views
+from vm.store import MemoryStore
+
+TARGET = b"\x77" * 20
+
+
+def nibbles(data: bytes) -> list[int]:
+    """Half-bytes of a key, high first."""
+    return [half for byte in data for half in (byte >> 4, byte & 15)]
+
+
+def follow(root: bytes, key: bytes, proof: list[bytes]) -> bytes | None:
+    """Walk a Merkle-Patricia proof; the value at the key, or None where the proof shows absence."""
+    path, expected = nibbles(keccak256(key)), root
+    for index, encoded in enumerate(proof):
+        node = rlp.decode(encoded)
+        assert encoded == expected or keccak256(encoded) == expected, (
+            f"node {index} is not the one pointed to"
+        )
+        while True:
+            if len(node) == 17:
+                if not path:
+                    return node[16] or None
+                child, path = node[path[0]], path[1:]
+            else:
+                prefix = nibbles(node[0])
+                leaf, odd = prefix[0] & 2, prefix[0] & 1
+                prefix = prefix[1 if odd else 2 :]
+                if path[: len(prefix)] != prefix:
+                    return None
+                child, path = node[1], path[len(prefix) :]
+                if leaf:
+                    return child if not path else None
+            if isinstance(child, list):  # a short node stands inside its parent
+                node = child
+                continue
+            if child == b"":
+                return None
+            expected = child
+            break
+    return None
+
+
+def facts_of(world: World, number: int, token: bytes):
+    """What a view of a block says, proofs checked against its header."""
+    view = world.executor.view(number)
+    header = world.executor.chain.header(number)
+    slot = keccak256(TARGET.rjust(32, b"\0") + (3).to_bytes(32, "big"))
+    proof = view.proof(token, [bytes(31) + b"\2", slot, b"\5" * 32])
+    leaf = follow(header.state_root, token, proof.account_proof)
+    expected = [
+        rlp.encode_int(proof.nonce),
+        rlp.encode_int(proof.balance),
+        proof.storage_root,
+        proof.code_hash,
+    ]
+    if proof.code_hash == _core.EMPTY_CODE_HASH and proof.nonce == 0:
+        assert leaf is None
+    else:
+        assert rlp.decode(leaf) == expected
+    for entry in proof.storage_proofs:
+        value = follow(proof.storage_root, entry.slot, entry.proof)
+        assert (0 if value is None else int.from_bytes(rlp.decode(value), "big")) == entry.value
+    call = _core.Message(to=token, input=selector("balanceOf(address)") + TARGET.rjust(32, b"\0"))
+    called = world.executor.simulator.call(view, call)
+    return (
+        [view.balance(account.address) for account in world.accounts],
+        [view.nonce(account.address) for account in world.accounts],
+        view.balance(TARGET),
+        view.code(token),
+        [view.storage(token, bytes([index]).rjust(32, b"\0")) for index in range(4)],
+        view.storage(token, slot),
+        [(entry.slot, entry.value) for entry in proof.storage_proofs],
+        (called.kind, called.output),
+    )
+
+
+@pytest.fixture
+def grown():
+    """A world with some blocks, its token, and what each block's state said while it was the head."""
+    world = World()
+    token = world.deploy("Token", "T", "T", 10**6)
+    seen = {1: facts_of(world, 1, token)}
+    for step in range(5):
+        data = selector("transfer(address,uint256)") + TARGET.rjust(32, b"\0") + step.to_bytes(32, "big")
+        world.run(world.alice.sign(TARGET, value=step), world.alice.sign(token, data=data), epochs=step % 2)
+        seen[world.executor.head.number] = facts_of(world, world.executor.head.number, token)
+    return world, token, seen
+
+
+def test_older_states_are_what_they_were(grown):
+    """Balances, nonces, code, storage, calls and proofs of every kept block are those seen at the time."""
+    world, token, seen = grown
+    for number in reversed(seen):
+        assert facts_of(world, number, token) == seen[number]
+    assert facts_of(world, 0, token)[3] == b""
+
+
+def test_a_view_stays_with_its_block(grown):
+    """A view opened at the head still answers for that block when the chain has moved on."""
+    world, token, seen = grown
+    number = world.executor.head.number
+    view = world.executor.view(number)
+    before = view.balance(TARGET)
+    world.run(world.alice.sign(TARGET, value=1_000))
+    assert view.balance(TARGET) == before
+    assert world.executor.view(number + 1).balance(TARGET) == before + 1_000
+    assert facts_of(world, number, token) == seen[number]
+
+
+def test_a_view_of_a_block_that_left_the_chain_says_so(grown):
+    """After a rewind, views of replaced blocks are refused, not answered by the new ones."""
+    world, _, _ = grown
+    number = world.executor.head.number
+    view = world.executor.view(number)
+    world.executor.rewind(number - 1)
+    world.run(world.accounts[3].sign(TARGET, value=9))
+    with pytest.raises(Rejected, match=r"state\.unknown_block"):
+        view.balance(TARGET)
+
+
+def test_pruned_and_unknown_states_are_refused(grown):
+    """Below the kept window, and above the head, there is no state."""
+    world, _, _ = grown
+    world.executor.prune_undo(4)
+    assert world.executor.view(3).balance(TARGET) == 1
+    with pytest.raises(Rejected, match=r"state\.pruned"):
+        world.executor.view(2)
+    with pytest.raises(Rejected, match=r"state\.unknown_block"):
+        world.executor.view(99)
+
+
+def test_too_much_undo_data_is_refused(grown, monkeypatch):
+    """The overlay of one old state is bounded: a state that would need more is refused, not held."""
+    world, _, _ = grown
+    monkeypatch.setattr(views, "MAX_OVERLAY_ROWS", 10)
+    with pytest.raises(Rejected, match=r"state\.pruned"):
+        world.executor.view(1)
+
+
+def test_snapshots_are_given_back():
+    """No more snapshots stay open than states are pinned, and none once the executor has let go."""
+    opened = []
+
+    class Counting(MemoryStore):
+        def snapshot(self):
+            held = super().snapshot()
+            opened.append(held)
+            closing = held.close
+            held.close = lambda: (opened.remove(held), closing())
+            return held
+
+    world = World(store=Counting())
+    for _ in range(views.PINNED_STATES + 4):
+        world.run()
+    for number in range(views.PINNED_STATES + 3):
+        world.executor.view(number).balance(TARGET)
+    assert len(opened) == views.PINNED_STATES
+    world.executor.close()
+    assert opened == []
