@@ -43,11 +43,10 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class MadeBlock:
-    """A block that is on disk, with one outcome for each transaction offered."""
+    """A block that is on disk (`number` None: dropped, for it was empty), with one outcome a transaction offered."""
 
-    number: int
+    number: int | None
     outcomes: tuple[Outcome, ...]
-    included: int
 
 
 class ChainPort(Protocol):
@@ -62,7 +61,12 @@ class ChainPort(Protocol):
         ...
 
     async def make(
-        self, proposal: Proposal, transactions: Sequence[PooledTransaction], records: Sequence[InferenceRecord]
+        self,
+        proposal: Proposal,
+        transactions: Sequence[PooledTransaction],
+        records: Sequence[InferenceRecord],
+        *,
+        keep_empty: bool,
     ) -> MadeBlock | None:
         """Build, persist and announce a block; None if the head has moved since the proposal."""
         ...
@@ -130,7 +134,8 @@ class Sequencer:
             for index, transaction in enumerate(chosen)
             for record in self._dispatch.records(Hash32(transaction.hash), index)
         ]
-        made = await self._chain.make(proposal, chosen, records)
+        keep_empty = self._mode == "interval" or proposal.new_epoch
+        made = await self._chain.make(proposal, chosen, records, keep_empty=keep_empty)
         if made is not None:
             self._sort(chosen, made.outcomes)
         return made
