@@ -29,7 +29,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "torch": ("neuron",),
 }
 
-# The lowest packages stand on nothing else: a new one here is a decision, with a line in docs/dependencies.md.
+# The lowest packages stand on nothing else: a new one is a decision, with a line in docs/dependencies.md.
 ONLY: dict[str, frozenset[str]] = {
     "primitives": frozenset({"bitcoin", "coincurve", "Crypto"}),
     "l1": frozenset(),

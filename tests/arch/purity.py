@@ -29,13 +29,26 @@ DRIVERS = ("rollup.sequencer", "rollup.batcher", "rollup.proposer", "rollup.foll
 FLOATS_PROVEN = frozenset({"vm.inference.exact_blas"})
 
 _WORLD = frozenset(
-    "ctypes datetime fcntl glob http io multiprocessing os pathlib platform random resource secrets select "
-    "selectors shutil signal socket socketserver sqlite3 ssl subprocess tempfile time urllib uuid "
-    "aiohttp httpx plyvel requests torch websockets".split()
+    {"ctypes", "datetime", "fcntl", "glob", "http", "io", "multiprocessing", "os", "pathlib", "platform"}
+    | {"random", "resource", "secrets", "select", "selectors", "shutil", "signal", "socket", "socketserver"}
+    | {"sqlite3", "ssl", "subprocess", "tempfile", "time", "urllib", "uuid"}
+    | {"aiohttp", "httpx", "plyvel", "requests", "torch", "websockets"}
 )
 _CONCURRENCY_AND_LOGS = frozenset(
-    "asyncio concurrent contextvars logging queue sched structlog threading warnings".split()
+    {
+        "asyncio",
+        "concurrent",
+        "contextvars",
+        "logging",
+        "queue",
+        "sched",
+        "structlog",
+        "threading",
+        "warnings",
+    }
 )
+# A lock that guards a cache, never a result: readers of older states come from the RPC's threads.
+_LOCKS = frozenset({("vm.views", "threading")})
 _CALLS = frozenset({"open", "print", "input", "eval", "exec", "hash", "id", "breakpoint"})
 _WHOLE_MATH = frozenset({"isqrt", "gcd", "lcm", "prod", "comb", "perm"})
 _FLOAT_NAMES = frozenset({"float16", "float32", "float64", "longdouble", "float_", "double"})
@@ -78,7 +91,7 @@ def _imports(module: Module, node: ast.AST, banned: frozenset[str]) -> Iterator[
     elif isinstance(node, ast.ImportFrom) and not node.level:
         names = [node.module or ""]
     for name in names:
-        if name.partition(".")[0] in banned:
+        if name.partition(".")[0] in banned and (module.name, name) not in _LOCKS:
             yield module.found(node, "purity", f"imports {name}")
 
 

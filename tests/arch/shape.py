@@ -21,9 +21,8 @@ LAST_LINES: dict[str, str] = {}
 EMPTY_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "misc", "base", "manager"})
 
 _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
-_BLOCKS = (
-    ast.If | ast.For | ast.AsyncFor | ast.While | ast.With | ast.AsyncWith | ast.Try | ast.TryStar | ast.Match
-)
+# Branches and loops; a `with` scopes a resource and decides nothing.
+_BLOCKS = ast.If | ast.For | ast.AsyncFor | ast.While | ast.Try | ast.TryStar | ast.Match
 _PROPOSAL_NUMBER = re.compile(r"(?:^|_)(?:bip|eip|erc)_?\d", re.IGNORECASE)
 
 

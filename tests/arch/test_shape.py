@@ -31,7 +31,7 @@ def test_exemptions_are_still_needed():
         ("vm/x.py", "x = 1\n" * 601, "size"),
         ("vm/x.py", "def f():\n" + "    x = 1\n" * 60, "size"),
         ("vm/x.py", "def f(a, b, c, d, e): ...", "arguments"),
-        ("vm/x.py", "def f():\n if a:\n  for b in c:\n   while d:\n    with e: pass", "nesting"),
+        ("vm/x.py", "def f():\n if a:\n  for b in c:\n   while d:\n    if e: pass", "nesting"),
         ("vm/utils.py", "", "name"),
         ("vm/x.py", "def bip340_verify(): ...", "name"),
         ("vm/x.py", "EIP1559_FEE = 1", "name"),

@@ -1,0 +1,1 @@
+"""Scripts of the repository: set-up, locks, generated pages. None of them ships."""
