@@ -188,8 +188,8 @@ def scan_block(raw: bytes, tag: bytes) -> ScanResult:
     """Return the envelopes of one chain in a raw block, and what was dropped with its code.
 
     A block that nowhere holds magic and tag is not parsed beyond its header. Whether the header commits to
-    the rest is for `check_commitments`. Raises InvalidInput `header.*`, `block.*`, `tx.*` for a block that is
-    malformed.
+    the rest is for `check_commitments`. Raises InvalidInput `bitcoin_header.*`, `bitcoin_block.*`,
+    `bitcoin_tx.*` for a malformed block.
     """
     header = parse_header(raw[:HEADER_BYTES])
     mark = _mark_pattern(tag)

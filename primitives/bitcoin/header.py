@@ -55,9 +55,9 @@ class BlockHeader:
 
 
 def parse_header(data: BytesLike) -> BlockHeader:
-    """Return the header that exactly 80 bytes encode; raises InvalidInput `header.bad_length`."""
+    """Return the header that exactly 80 bytes encode; raises InvalidInput `bitcoin_header.bad_length`."""
     if len(data) != HEADER_BYTES:
-        raise InvalidInput("header.bad_length", "a block header is 80 bytes", got=len(data))
+        raise InvalidInput("bitcoin_header.bad_length", "a block header is 80 bytes", got=len(data))
     version, previous, merkle_root, time, bits, nonce = _LAYOUT.unpack(data)
     return BlockHeader(version, L1Hash(previous), Hash32(merkle_root), time, bits, nonce)
 
@@ -79,9 +79,9 @@ def median_time_past(times: Sequence[int]) -> int:
     """Return the median of the header times of a block and its up to 10 ancestors (BIP 113), Unix seconds.
 
     Longer sequences count their last 11. Of an even number, as near genesis, the upper middle is taken, as
-    Bitcoin does.     Raises InvalidInput `header.no_times` for none.
+    Bitcoin does. Raises InvalidInput `bitcoin_header.no_times` for none.
     """
     if not times:
-        raise InvalidInput("header.no_times", "a median needs at least one time")
+        raise InvalidInput("bitcoin_header.no_times", "a median needs at least one time")
     recent = sorted(times[-MEDIAN_SPAN:])
     return recent[len(recent) // 2]

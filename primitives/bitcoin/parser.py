@@ -3,9 +3,9 @@
 Strict like Bitcoin Core's deserialiser: compact sizes in shortest form, no superfluous witness, no unknown
 flags, and nothing after the last byte. Claimed counts allocate nothing; a
 walk that runs past the end stops there.
-Codes: `tx.truncated`, `tx.trailing`, `tx.non_canonical_size`, `tx.no_inputs`, `tx.bad_flag`,
-`tx.superfluous_witness`; `block.truncated`, `block.trailing`, `block.empty`,
-`block.bad_coinbase`, `block.merkle_root`, `block.witness_commitment`.
+Codes: `bitcoin_tx.truncated`, `.trailing`, `.non_canonical_size`, `.no_inputs`, `.bad_flag`,
+`.superfluous_witness`; `bitcoin_block.truncated`, `.trailing`, `.empty`, `.bad_coinbase`, `.merkle_root`,
+`.witness_commitment`.
 """
 
 from functools import cached_property
@@ -190,9 +190,11 @@ def parse_transaction(data: BytesLike, offset: int = 0) -> tuple[ParsedTx, int]:
     try:
         bounds = _find_bounds(view, offset)
     except IndexError as error:
-        raise InvalidInput("tx.truncated", "a transaction runs past the end", offset=offset) from error
+        raise InvalidInput(
+            "bitcoin_tx.truncated", "a transaction runs past the end", offset=offset
+        ) from error
     if bounds.end > len(view):
-        raise InvalidInput("tx.truncated", "a transaction runs past the end", offset=offset)
+        raise InvalidInput("bitcoin_tx.truncated", "a transaction runs past the end", offset=offset)
     return ParsedTx(view, bounds), bounds.end
 
 
@@ -200,7 +202,7 @@ def parse_whole_transaction(data: BytesLike) -> ParsedTx:
     """Return the one transaction that all of `data` encodes."""
     transaction, end = parse_transaction(data)
     if end != len(data):
-        raise InvalidInput("tx.trailing", "bytes follow the transaction", left=len(data) - end)
+        raise InvalidInput("bitcoin_tx.trailing", "bytes follow the transaction", left=len(data) - end)
     return transaction
 
 
@@ -208,20 +210,22 @@ def parse_block(data: BytesLike) -> ParsedBlock:
     """Return the block that all of `data` encodes; `check_commitments` ties it to its header."""
     view = memoryview(data)
     if len(view) <= HEADER_BYTES:
-        raise InvalidInput("block.truncated", "a block is longer than its header", got=len(view))
+        raise InvalidInput("bitcoin_block.truncated", "a block is longer than its header", got=len(view))
     header = parse_header(view[:HEADER_BYTES])
     try:
         count, position = _size(view, HEADER_BYTES)
     except IndexError as error:
-        raise InvalidInput("block.truncated", "the block ends in its transaction count") from error
+        raise InvalidInput("bitcoin_block.truncated", "the block ends in its transaction count") from error
     transactions = []
     for _ in range(count):
         transaction, position = parse_transaction(view, position)
         transactions.append(transaction)
     if position != len(view):
-        raise InvalidInput("block.trailing", "bytes follow the last transaction", left=len(view) - position)
+        raise InvalidInput(
+            "bitcoin_block.trailing", "bytes follow the last transaction", left=len(view) - position
+        )
     if not transactions:
-        raise InvalidInput("block.empty", "a block has at least a coinbase")
+        raise InvalidInput("bitcoin_block.empty", "a block has at least a coinbase")
     return ParsedBlock(view, header, tuple(transactions))
 
 
@@ -230,25 +234,27 @@ def check_commitments(block: ParsedBlock) -> None:
 
     Our data lives in witnesses, so a block from a source that does not validate must pass this before it is
     read. The first transaction must be the only coinbase: otherwise inner nodes of the tree could pass for
-    transactions of 64 bytes. Raises InvalidInput `block.bad_coinbase`, `block.merkle_root`,
-    `block.witness_commitment`, `merkle.mutated`.
+    transactions of 64 bytes. Raises InvalidInput `bitcoin_block.bad_coinbase`, `bitcoin_block.merkle_root`,
+    `bitcoin_block.witness_commitment`, `merkle.mutated`.
     """
     transactions = block.transactions
     if not transactions[0].is_coinbase or any(entry.is_coinbase for entry in transactions[1:]):
-        raise InvalidInput("block.bad_coinbase", "exactly the first transaction is a coinbase")
+        raise InvalidInput("bitcoin_block.bad_coinbase", "exactly the first transaction is a coinbase")
     if bitcoin_merkle_root([entry.txid for entry in transactions]) != block.header.merkle_root:
-        raise InvalidInput("block.merkle_root", "the header commits to other transactions")
+        raise InvalidInput("bitcoin_block.merkle_root", "the header commits to other transactions")
     commitment = _witness_commitment(transactions[0])
     if commitment is None:
         if any(entry.has_witness for entry in transactions):
-            raise InvalidInput("block.witness_commitment", "there is a witness that nothing commits to")
+            raise InvalidInput(
+                "bitcoin_block.witness_commitment", "there is a witness that nothing commits to"
+            )
         return
     nonce = transactions[0].witnesses[0]
     if len(nonce) != 1 or len(nonce[0]) != len(commitment):
-        raise InvalidInput("block.witness_commitment", "the coinbase witness is not one 32-byte item")
+        raise InvalidInput("bitcoin_block.witness_commitment", "the coinbase witness is not one 32-byte item")
     root = bitcoin_merkle_root([bytes(32), *(entry.wtxid for entry in transactions[1:])])
     if sha256d(root + nonce[0]) != commitment:
-        raise InvalidInput("block.witness_commitment", "the coinbase commits to other witnesses")
+        raise InvalidInput("bitcoin_block.witness_commitment", "the coinbase commits to other witnesses")
 
 
 def _witness_commitment(coinbase: ParsedTx) -> bytes | None:
@@ -266,13 +272,13 @@ def _find_bounds(view: memoryview, start: int) -> _Bounds:
     flagged = view[body] == 0
     if flagged:
         if view[body + 1] == 0:
-            raise InvalidInput("tx.no_inputs", "a transaction has at least one input", offset=start)
+            raise InvalidInput("bitcoin_tx.no_inputs", "a transaction has at least one input", offset=start)
         if view[body + 1] != 1:
-            raise InvalidInput("tx.bad_flag", "an unknown serialisation flag", flag=view[body + 1])
+            raise InvalidInput("bitcoin_tx.bad_flag", "an unknown serialisation flag", flag=view[body + 1])
         body += 2
     count, position = _size(view, body)
     if count == 0:
-        raise InvalidInput("tx.no_inputs", "a transaction has at least one input", offset=start)
+        raise InvalidInput("bitcoin_tx.no_inputs", "a transaction has at least one input", offset=start)
     inputs = count
     for _ in range(count):
         length, position = _size(view, position + _OUTPOINT_BYTES)
@@ -298,7 +304,7 @@ def _skip_witness(view: memoryview, position: int, inputs: int) -> int:
             length, position = _size(view, position)
             position += length
     if items == 0:
-        raise InvalidInput("tx.superfluous_witness", "a witness is announced, and every stack is empty")
+        raise InvalidInput("bitcoin_tx.superfluous_witness", "a witness is announced, all stacks are empty")
     return position
 
 
@@ -324,5 +330,7 @@ def _size(view: memoryview, position: int) -> tuple[int, int]:
     if end > len(view):
         raise IndexError(end)
     if value < least:
-        raise InvalidInput("tx.non_canonical_size", "a size is not in its shortest form", offset=position)
+        raise InvalidInput(
+            "bitcoin_tx.non_canonical_size", "a size is not in its shortest form", offset=position
+        )
     return value, end

@@ -40,10 +40,10 @@ class TxIn:
     def __post_init__(self) -> None:
         if len(self.prevout.txid) != 32 or not 0 <= self.prevout.vout <= _MAX_U32:
             raise InvalidInput(
-                "transaction.bad_prevout", "an outpoint is a txid and 32 bits", prevout=self.prevout
+                "bitcoin_tx.bad_prevout", "an outpoint is a txid and 32 bits", prevout=self.prevout
             )
         if not 0 <= self.sequence <= _MAX_U32:
-            raise InvalidInput("transaction.bad_sequence", "a sequence is 32 bits", sequence=self.sequence)
+            raise InvalidInput("bitcoin_tx.bad_sequence", "a sequence is 32 bits", sequence=self.sequence)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class TxOut:
 
     def __post_init__(self) -> None:
         if not 0 <= self.value <= MAX_SATS:
-            raise InvalidInput("transaction.bad_value", "a value is 0 to 21 million coins", value=self.value)
+            raise InvalidInput("bitcoin_tx.bad_value", "a value is 0 to 21 million coins", value=self.value)
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,11 @@ class Transaction:
 
     def __post_init__(self) -> None:
         if not self.inputs:
-            raise InvalidInput("transaction.no_inputs", "a transaction has at least one input")
+            raise InvalidInput("bitcoin_tx.no_inputs", "a transaction has at least one input")
         if not 0 <= self.locktime <= _MAX_U32:
-            raise InvalidInput("transaction.bad_locktime", "a lock time is 32 bits", locktime=self.locktime)
+            raise InvalidInput("bitcoin_tx.bad_locktime", "a lock time is 32 bits", locktime=self.locktime)
         if not -_MAX_I32 - 1 <= self.version <= _MAX_I32:
-            raise InvalidInput("transaction.bad_version", "a version is 32 bits", version=self.version)
+            raise InvalidInput("bitcoin_tx.bad_version", "a version is 32 bits", version=self.version)
 
     @cached_property
     def raw(self) -> bytes:
@@ -106,15 +106,15 @@ class Transaction:
         return -(-self.weight // WEIGHT_PER_VBYTE)
 
     def outpoint(self, index: int) -> OutPoint:
-        """Return the outpoint of one of the outputs; raises InvalidInput `transaction.no_such_output`."""
+        """Return the outpoint of one of the outputs; raises InvalidInput `bitcoin_tx.no_such_output`."""
         if not 0 <= index < len(self.outputs):
-            raise InvalidInput("transaction.no_such_output", "no such output", index=index)
+            raise InvalidInput("bitcoin_tx.no_such_output", "no such output", index=index)
         return OutPoint(self.txid, index)
 
     def with_witness(self, index: int, witness: Sequence[bytes]) -> "Transaction":
         """Return this transaction with one input's witness replaced."""
         if not 0 <= index < len(self.inputs):
-            raise InvalidInput("transaction.no_such_input", "no such input", index=index)
+            raise InvalidInput("bitcoin_tx.no_such_input", "no such input", index=index)
         signed = replace(self.inputs[index], witness=tuple(witness))
         return replace(self, inputs=(*self.inputs[:index], signed, *self.inputs[index + 1 :]))
 
@@ -134,7 +134,7 @@ class Transaction:
 
 
 def decode_transaction(data: BytesLike) -> Transaction:
-    """Return the transaction that all of `data` encodes; raises InvalidInput `tx.*` and `transaction.*`."""
+    """Return the transaction that all of `data` encodes; raises InvalidInput `bitcoin_tx.*`."""
     return transaction_of(parse_whole_transaction(data))
 
 

@@ -198,24 +198,24 @@ def test_damaged_blocks_raise_only_invalid_input(data):
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(raw) - 1))
         raw[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
-    code = "block.fine"
+    code = "bitcoin_block.fine"
     try:
         result = scan_block(bytes(raw), TAG)
         assert {entry.code for entry in result.dropped} <= DROP_CODES
     except InvalidInput as error:
         code = error.code
-    assert re.match(r"(block|tx|header)\.", code)
+    assert re.match(r"bitcoin_(block|tx|header)\.", code)
 
 
 @given(st.binary(max_size=200))
 def test_random_blocks_raise_only_invalid_input(noise):
     """Bytes that are no block but hold our mark are refused in words."""
-    code = "block.fine"
+    code = "bitcoin_block.fine"
     try:
         scan_block(noise + b"BTAI\0" + TAG, TAG)
     except InvalidInput as error:
         code = error.code
-    assert re.match(r"(block|tx|header)\.", code)
+    assert re.match(r"bitcoin_(block|tx|header)\.", code)
 
 
 def test_a_copied_envelope_is_reported_twice():

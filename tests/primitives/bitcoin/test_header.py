@@ -43,7 +43,7 @@ def test_headers_round_trip_and_agree_with_bitcoinlib(header):
 @pytest.mark.parametrize("length", [0, 79, 81])
 def test_a_header_is_80_bytes(length):
     """No more, no less."""
-    with pytest.raises(InvalidInput, match=r"header\.bad_length"):
+    with pytest.raises(InvalidInput, match=r"bitcoin_header\.bad_length"):
         parse_header(bytes(length))
 
 
@@ -87,5 +87,5 @@ def test_median_time_past(times):
 
 def test_no_times():
     """There is no median of nothing."""
-    with pytest.raises(InvalidInput, match=r"header\.no_times"):
+    with pytest.raises(InvalidInput, match=r"bitcoin_header\.no_times"):
         median_time_past([])

@@ -63,7 +63,7 @@ def test_every_truncation_is_refused(transaction):
     """Cut after any byte, a transaction is not a transaction."""
     raw = transaction.raw
     for cut in range(len(raw)):
-        with pytest.raises(InvalidInput, match=r"tx\."):
+        with pytest.raises(InvalidInput, match=r"bitcoin_tx\."):
             parse_whole_transaction(raw[:cut])
 
 
@@ -71,7 +71,7 @@ def test_every_truncation_is_refused(transaction):
 def test_trailing_bytes_are_refused(transaction, extra):
     """A whole transaction ends where its bytes end; inside a block the next one begins there."""
     raw = transaction.raw
-    assert code_of(parse_whole_transaction, raw + extra) == "tx.trailing"
+    assert code_of(parse_whole_transaction, raw + extra) == "bitcoin_tx.trailing"
     parsed, end = parse_transaction(extra + raw + extra, len(extra))
     assert end == parsed.end == len(extra) + len(raw)
     assert parsed.raw == raw
@@ -80,14 +80,14 @@ def test_trailing_bytes_are_refused(transaction, extra):
 @given(st.binary(max_size=200))
 def test_random_bytes_raise_only_invalid_input(data):
     """Whatever parses serialises to the same bytes; whatever does not is refused in words."""
-    code = "tx.fine"
+    code = "bitcoin_tx.fine"
     try:
         parsed = parse_whole_transaction(data)
         assert parsed.raw == data
         assert len(parsed.witnesses) == len(parsed.inputs)
     except InvalidInput as error:
         code = error.code
-    assert code.startswith("tx.")
+    assert code.startswith("bitcoin_tx.")
 
 
 @given(TRANSACTIONS, st.data())
@@ -95,7 +95,7 @@ def test_mutated_bytes_raise_only_invalid_input(transaction, data):
     """A changed byte gives another transaction or a refusal, never another exception."""
     raw = bytearray(transaction.raw)
     raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
-    code = "tx.fine"
+    code = "bitcoin_tx.fine"
     try:
         parsed = parse_whole_transaction(bytes(raw))
         assert len(parsed.txid) == len(parsed.wtxid) == 32
@@ -103,26 +103,26 @@ def test_mutated_bytes_raise_only_invalid_input(transaction, data):
         assert len(parsed.outputs) >= 0
     except InvalidInput as error:
         code = error.code
-    assert code.startswith("tx.")
+    assert code.startswith("bitcoin_tx.")
 
 
 @pytest.mark.parametrize(
     ("raw", "code"),
     [
-        (b"", "tx.truncated"),
-        (VERSION, "tx.truncated"),
-        (VERSION + b"\0\0" + LOCKTIME, "tx.no_inputs"),
-        (VERSION + b"\0\1\0" + ONE_OUTPUT + LOCKTIME, "tx.no_inputs"),
-        (VERSION + b"\0\2" + ONE_INPUT + ONE_OUTPUT + b"\0" + LOCKTIME, "tx.bad_flag"),
-        (VERSION + b"\0\1" + ONE_INPUT + ONE_OUTPUT + b"\0" + LOCKTIME, "tx.superfluous_witness"),
-        (VERSION + b"\xfd\x01\x00" + ONE_INPUT[1:] + ONE_OUTPUT + LOCKTIME, "tx.non_canonical_size"),
-        (VERSION + b"\xfe\xff\xff\x00\x00" + ONE_INPUT[1:], "tx.non_canonical_size"),
-        (VERSION + b"\xff\xff\xff\xff\xff\0\0\0\0" + ONE_INPUT[1:], "tx.non_canonical_size"),
-        (VERSION + HUGE + ONE_INPUT[1:], "tx.truncated"),
-        (VERSION + ONE_INPUT + HUGE, "tx.truncated"),
-        (VERSION + ONE_INPUT + b"\x01" + bytes(8) + HUGE, "tx.truncated"),
-        (VERSION + b"\0\1" + ONE_INPUT + ONE_OUTPUT + HUGE, "tx.truncated"),
-        (VERSION + b"\0\1" + ONE_INPUT + ONE_OUTPUT + b"\1" + MAX_SIZE + bytes(4), "tx.truncated"),
+        (b"", "bitcoin_tx.truncated"),
+        (VERSION, "bitcoin_tx.truncated"),
+        (VERSION + b"\0\0" + LOCKTIME, "bitcoin_tx.no_inputs"),
+        (VERSION + b"\0\1\0" + ONE_OUTPUT + LOCKTIME, "bitcoin_tx.no_inputs"),
+        (VERSION + b"\0\2" + ONE_INPUT + ONE_OUTPUT + b"\0" + LOCKTIME, "bitcoin_tx.bad_flag"),
+        (VERSION + b"\0\1" + ONE_INPUT + ONE_OUTPUT + b"\0" + LOCKTIME, "bitcoin_tx.superfluous_witness"),
+        (VERSION + b"\xfd\x01\x00" + ONE_INPUT[1:] + ONE_OUTPUT + LOCKTIME, "bitcoin_tx.non_canonical_size"),
+        (VERSION + b"\xfe\xff\xff\x00\x00" + ONE_INPUT[1:], "bitcoin_tx.non_canonical_size"),
+        (VERSION + b"\xff\xff\xff\xff\xff\0\0\0\0" + ONE_INPUT[1:], "bitcoin_tx.non_canonical_size"),
+        (VERSION + HUGE + ONE_INPUT[1:], "bitcoin_tx.truncated"),
+        (VERSION + ONE_INPUT + HUGE, "bitcoin_tx.truncated"),
+        (VERSION + ONE_INPUT + b"\x01" + bytes(8) + HUGE, "bitcoin_tx.truncated"),
+        (VERSION + b"\0\1" + ONE_INPUT + ONE_OUTPUT + HUGE, "bitcoin_tx.truncated"),
+        (VERSION + b"\0\1" + ONE_INPUT + ONE_OUTPUT + b"\1" + MAX_SIZE + bytes(4), "bitcoin_tx.truncated"),
     ],
 )
 def test_malformed_transactions(raw, code):
@@ -177,17 +177,17 @@ def test_cut_and_surplus_blocks_are_refused(transactions, data):
     """A block is all of its bytes and no more."""
     raw = block_of(*transactions)
     cut = data.draw(st.integers(0, len(raw) - 1))
-    assert code_of(parse_block, raw[:cut]) in {"block.truncated", "tx.truncated"}
-    assert code_of(parse_block, raw + b"\0") == "block.trailing"
+    assert code_of(parse_block, raw[:cut]) in {"bitcoin_block.truncated", "bitcoin_tx.truncated"}
+    assert code_of(parse_block, raw + b"\0") == "bitcoin_block.trailing"
 
 
 @pytest.mark.parametrize(
     ("raw", "code"),
     [
-        (bytes(80), "block.truncated"),
-        (bytes(80) + b"\xfd\x01", "block.truncated"),
-        (bytes(80) + b"\0", "block.empty"),
-        (bytes(80) + HUGE, "tx.truncated"),
+        (bytes(80), "bitcoin_block.truncated"),
+        (bytes(80) + b"\xfd\x01", "bitcoin_block.truncated"),
+        (bytes(80) + b"\0", "bitcoin_block.empty"),
+        (bytes(80) + HUGE, "bitcoin_tx.truncated"),
     ],
 )
 def test_malformed_blocks(raw, code):
@@ -228,21 +228,26 @@ def test_a_swapped_witness_is_noticed():
     forged = revealing([b"signature", b"PAYLOAD", b"control"])
     assert forged.txid == REVEAL.txid
     block = parse_block(committed(coinbase_for(REVEAL), forged))
-    assert code_of(check_commitments, block) == "block.witness_commitment"
+    assert code_of(check_commitments, block) == "bitcoin_block.witness_commitment"
 
 
 def test_a_stripped_witness_is_noticed():
     """A block whose witnesses were cut off cannot pass for one that never had any."""
     stripped = REVEAL.with_witness(0, ())
     block = parse_block(committed(coinbase_for(REVEAL), stripped))
-    assert code_of(check_commitments, block) == "block.witness_commitment"
+    assert code_of(check_commitments, block) == "bitcoin_block.witness_commitment"
 
 
 def test_an_uncommitted_witness_is_refused():
     """Without a commitment there may be no witness; with one, the coinbase has one 32-byte item."""
-    assert code_of(check_commitments, parse_block(committed(COINBASE, REVEAL))) == "block.witness_commitment"
+    assert (
+        code_of(check_commitments, parse_block(committed(COINBASE, REVEAL)))
+        == "bitcoin_block.witness_commitment"
+    )
     bare = coinbase_for(REVEAL).with_witness(0, ())
-    assert code_of(check_commitments, parse_block(committed(bare, REVEAL))) == "block.witness_commitment"
+    assert (
+        code_of(check_commitments, parse_block(committed(bare, REVEAL))) == "bitcoin_block.witness_commitment"
+    )
 
 
 def test_other_transactions_are_noticed():
@@ -250,7 +255,7 @@ def test_other_transactions_are_noticed():
     other = revealing([], outputs=[TxOut(1, b"")])
     raw = committed(COINBASE, revealing([]))
     swapped = raw[: 80 + 1] + COINBASE.raw + other.raw
-    assert code_of(check_commitments, parse_block(swapped)) == "block.merkle_root"
+    assert code_of(check_commitments, parse_block(swapped)) == "bitcoin_block.merkle_root"
 
 
 def test_a_block_begins_with_its_only_coinbase():
@@ -258,7 +263,7 @@ def test_a_block_begins_with_its_only_coinbase():
     plain = revealing([])
     second = Transaction((TxIn(NULL, script_sig=b"\1\2"),), COINBASE.outputs)
     for entries in ((plain,), (COINBASE, second)):
-        assert code_of(check_commitments, parse_block(committed(*entries))) == "block.bad_coinbase"
+        assert code_of(check_commitments, parse_block(committed(*entries))) == "bitcoin_block.bad_coinbase"
 
 
 def test_a_coinbase_spends_the_null_outpoint_alone():

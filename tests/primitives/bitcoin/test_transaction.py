@@ -46,16 +46,16 @@ def test_a_large_reveal_serialises():
 @pytest.mark.parametrize(
     ("build", "code"),
     [
-        (lambda: TxOut(-1, b""), "transaction.bad_value"),
-        (lambda: TxOut(MAX_SATS + 1, b""), "transaction.bad_value"),
-        (lambda: TxIn(OutPoint(Txid(b""), 0)), "transaction.bad_prevout"),
-        (lambda: TxIn(OutPoint(Txid(bytes(32)), 2**32)), "transaction.bad_prevout"),
-        (lambda: TxIn(SPENT, sequence=2**32), "transaction.bad_sequence"),
-        (lambda: Transaction((), (ANY_OUTPUT,)), "transaction.no_inputs"),
-        (lambda: Transaction((TxIn(SPENT),), (ANY_OUTPUT,), locktime=2**32), "transaction.bad_locktime"),
-        (lambda: Transaction((TxIn(SPENT),), (ANY_OUTPUT,), version=2**31), "transaction.bad_version"),
-        (lambda: revealing([]).with_witness(1, []), "transaction.no_such_input"),
-        (lambda: revealing([]).outpoint(1), "transaction.no_such_output"),
+        (lambda: TxOut(-1, b""), "bitcoin_tx.bad_value"),
+        (lambda: TxOut(MAX_SATS + 1, b""), "bitcoin_tx.bad_value"),
+        (lambda: TxIn(OutPoint(Txid(b""), 0)), "bitcoin_tx.bad_prevout"),
+        (lambda: TxIn(OutPoint(Txid(bytes(32)), 2**32)), "bitcoin_tx.bad_prevout"),
+        (lambda: TxIn(SPENT, sequence=2**32), "bitcoin_tx.bad_sequence"),
+        (lambda: Transaction((), (ANY_OUTPUT,)), "bitcoin_tx.no_inputs"),
+        (lambda: Transaction((TxIn(SPENT),), (ANY_OUTPUT,), locktime=2**32), "bitcoin_tx.bad_locktime"),
+        (lambda: Transaction((TxIn(SPENT),), (ANY_OUTPUT,), version=2**31), "bitcoin_tx.bad_version"),
+        (lambda: revealing([]).with_witness(1, []), "bitcoin_tx.no_such_input"),
+        (lambda: revealing([]).outpoint(1), "bitcoin_tx.no_such_output"),
     ],
 )
 def test_refusals(build, code):
