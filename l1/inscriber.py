@@ -34,7 +34,7 @@ from l1.inscription_package import (
     require_standard_leaves,
 )
 from l1.ports import ChainPoint, SendOutcome
-from l1.transitions import SendRules, classify, is_lost, is_stale, list_due_sends
+from l1.transitions import Moment, SendRules, classify, is_lost, is_stale, list_due_sends
 from l1.wallet import Unconfirmed, Wallet, apply_block, list_spendable, undo_block
 from primitives.errors import Rejected
 from primitives.ids import OutPoint, Txid
@@ -425,11 +425,11 @@ def _bump(config: InscriberConfig, state: InscriberState, row: Row, rate: int) -
 
 
 def _list_sends(config: InscriberConfig, state: InscriberState, now_ms: int) -> list[Send]:
-    tip_height = state.wallet.tip.height
+    moment = Moment(state.wallet.tip.height, now_ms)
     return [
         Send(row.row_id, tuple(entry.txid for entry in bundle), tuple(entry.raw for entry in bundle))
         for row in state.rows.values()
-        for bundle in list_due_sends(row, tip_height, now_ms, config.rules)
+        for bundle in list_due_sends(row, moment, config.rules)
     ]
 
 

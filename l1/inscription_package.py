@@ -167,7 +167,8 @@ def bump_reveals(
     for reveal in attempt.reveals:
         replacement = None
         if reveal.txid not in confirmed:
-            replacement = _replace_reveal(keys, attempt.commit, reveal, rate, shortfall)
+            fee = max(fee_of_weight(reveal.weight, rate) + shortfall, _least_replacement_fee(reveal))
+            replacement = _replace_reveal(keys, attempt.commit, reveal, fee)
         if replacement is not None:
             shortfall = 0
         reveals.append(replacement or reveal)
@@ -182,16 +183,19 @@ def leaf_of_reveal(reveal: SignedTransaction) -> bytes:
 
 
 def _replace_reveal(
-    keys: SigningKeys, commit: SignedTransaction, reveal: SignedTransaction, rate: int, extra_sats: int
+    keys: SigningKeys, commit: SignedTransaction, reveal: SignedTransaction, wanted_fee_sats: int
 ) -> SignedTransaction | None:
+    """Return the reveal at the wanted fee or at what its value allows, None when that replaces nothing."""
     funded = decode_transaction(commit.raw).outputs[reveal.inputs[0].vout]
-    least = reveal.fee_sats - (-reveal.vbytes * INCREMENTAL_RATE // VBYTES_PER_KVB)
-    fee = max(fee_of_weight(reveal.weight, rate) + extra_sats, least)
-    fee = min(fee, funded.value - DUST_SATS)
-    if fee < least:
+    fee = min(wanted_fee_sats, funded.value - DUST_SATS)
+    if fee < _least_replacement_fee(reveal):
         return None
     output = build_taproot(keys.wallet.internal_key, TapLeaf(leaf_of_reveal(reveal)))
     return _sign_reveal(keys, output, reveal.inputs[0], (funded, fee))
+
+
+def _least_replacement_fee(reveal: SignedTransaction) -> int:
+    return reveal.fee_sats - (-reveal.vbytes * INCREMENTAL_RATE // VBYTES_PER_KVB)
 
 
 def _headroom(fees: list[int], plan: PackagePlan) -> list[int]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from l1.inscription import RivalSpend, Row, RowStatus
+from l1.inscription_package import Attempt
 from l1.ports import Verdict
 from l1.wallet import SignedTransaction
 from primitives.errors import InvariantViolation
@@ -81,9 +82,15 @@ def classify(row: Row, tip_height: int, rules: SendRules) -> Row:
     return replace(row, status=status, reason=_reason(row, status, tip_height))
 
 
-def list_due_sends(
-    row: Row, tip_height: int, now_ms: int, rules: SendRules
-) -> tuple[tuple[SignedTransaction, ...], ...]:
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a decision is made: the tip's height and the clock."""
+
+    tip_height: int
+    now_ms: int
+
+
+def list_due_sends(row: Row, moment: Moment, rules: SendRules) -> tuple[tuple[SignedTransaction, ...], ...]:
     """Return what should be sent now: the commit first and alone, then reveals as its cluster has room.
 
     A commit that must stay but pays too little is sent as a package with its first reveal.
@@ -93,20 +100,23 @@ def list_due_sends(
         return ()
     commit_confirmed = attempt.commit.txid in row.heights
     if not commit_confirmed and attempt.commit.txid not in row.present:
-        if row.latched and _is_underpaid(row, attempt.commit):
-            bundle: tuple[SignedTransaction, ...] = (attempt.commit, attempt.reveals[0])
-            untried = not row.refusals[attempt.commit.txid].packaged
-        else:
-            bundle, untried = (attempt.commit,), False
-        return (bundle,) if untried or _may_try(row, attempt.commit, tip_height, now_ms, rules) else ()
+        return _due_commit(row, attempt, moment, rules)
     waiting = [entry for entry in attempt.reveals if entry.txid not in row.heights]
     if not commit_confirmed:
         waiting = _fit_cluster(row, attempt.commit, waiting, rules)
-    return tuple(
-        (entry,)
-        for entry in waiting
-        if entry.txid not in row.present and _may_try(row, entry, tip_height, now_ms, rules)
-    )
+    missing = [entry for entry in waiting if entry.txid not in row.present]
+    return tuple((entry,) for entry in missing if _may_try(row, entry, moment, rules))
+
+
+def _due_commit(
+    row: Row, attempt: Attempt, moment: Moment, rules: SendRules
+) -> tuple[tuple[SignedTransaction, ...], ...]:
+    commit = attempt.commit
+    if not (row.latched and _is_underpaid(row, commit)):
+        return ((commit,),) if _may_try(row, commit, moment, rules) else ()
+    untried = not row.refusals[commit.txid].packaged
+    package = (commit, attempt.reveals[0])
+    return (package,) if untried or _may_try(row, commit, moment, rules) else ()
 
 
 def is_stale(row: Row, tip_height: int, stale_blocks: int) -> bool:
@@ -206,14 +216,12 @@ def _is_underpaid(row: Row, transaction: SignedTransaction) -> bool:
     return refusal is not None and refusal.outcome.verdict is Verdict.FEE_TOO_LOW
 
 
-def _may_try(
-    row: Row, transaction: SignedTransaction, tip_height: int, now_ms: int, rules: SendRules
-) -> bool:
+def _may_try(row: Row, transaction: SignedTransaction, moment: Moment, rules: SendRules) -> bool:
     """Tell whether enough happened since a refusal: a block, or some time."""
     refusal = row.refusals.get(transaction.txid)
     if refusal is None:
         return True
-    return tip_height != refusal.height or now_ms - refusal.at_ms >= rules.retry_ms
+    return moment.tip_height != refusal.height or moment.now_ms - refusal.at_ms >= rules.retry_ms
 
 
 def _fit_cluster(

@@ -113,17 +113,13 @@ def apply_block(
     created: list[OutPoint] = []
     spent: list[Coin] = []
     spends: list[Spend] = []
-    if _may_touch(raw, wallet, watched):
-        for transaction in block.transactions:
-            for entry in transaction.inputs:
-                if entry.prevout in watched:
-                    spends.append(Spend(entry.prevout, transaction.txid))
-                coin = coins.pop(entry.prevout, None)
-                if coin is not None:
-                    spent.append(coin)
-            for coin in _coins_of(transaction, wallet.script, height):
-                coins[coin.outpoint] = coin
-                created.append(coin.outpoint)
+    for transaction in block.transactions if _may_touch(raw, wallet, watched) else ():
+        prevouts = [entry.prevout for entry in transaction.inputs]
+        spends.extend(Spend(prevout, transaction.txid) for prevout in prevouts if prevout in watched)
+        spent.extend(coins.pop(prevout) for prevout in prevouts if prevout in coins)
+        for coin in _coins_of(transaction, wallet.script, height):
+            coins[coin.outpoint] = coin
+            created.append(coin.outpoint)
     point = ChainPoint(height, block.header.hash)
     undo = BlockUndo(point, wallet.tip, tuple(created), tuple(spent))
     journal = (*wallet.journal, undo)[-wallet.journal_limit :]

@@ -1,4 +1,4 @@
-"""Rows live through crashes, reorgs, rivals and lost mempools, and each leaf stands on Bitcoin exactly once."""
+"""Rows live through crashes, reorgs, rivals and lost mempools; each leaf stands on Bitcoin exactly once."""
 
 from collections import Counter
 
@@ -95,7 +95,7 @@ def test_restart_sends_the_same_transactions() -> None:
 
 
 def crash_story(crash_at: int | None) -> tuple[FakeBitcoin, Rig, int]:
-    """Run a story with a crash at one line, restart, and finish it; returns the number of lines passed."""
+    """Tell a story with a crash at one line, restart, and finish it; returns the number of lines passed."""
     bitcoin = funded(sats=5_000_000)
     rig = Rig(bitcoin)
     rig.lines, rig.crash_at = 0, crash_at
@@ -106,16 +106,16 @@ def crash_story(crash_at: int | None) -> tuple[FakeBitcoin, Rig, int]:
 
     chapters = [
         lambda: rig.enqueue(leaves(1)),
-        lambda: rig.run(),
+        rig.run,
         lambda: bitcoin.mine(only=list(bitcoin.mempool)[:1]),
-        lambda: rig.run(),
+        rig.run,
         lambda: rig.enqueue(leaves(2)),
-        lambda: rig.run(),
-        lambda: bitcoin.mine(),
-        lambda: rig.run(),
+        rig.run,
+        bitcoin.mine,
+        rig.run,
         lambda: bitcoin.reorg(1, include=False),
-        lambda: rig.run(),
-        lambda: bitcoin.lose_mempool(),
+        rig.run,
+        bitcoin.lose_mempool,
         lambda: finish(rig),
     ]
     while done < len(chapters):
@@ -260,7 +260,7 @@ def test_commit_that_no_node_takes_is_signed_anew() -> None:
 
 @pytest.mark.parametrize("packages", [True, False])
 def test_evicted_package_is_carried_by_its_child(packages: bool) -> None:  # noqa: FBT001 (pytest passes it by name)
-    """A latched commit below a risen floor goes out with a dearer reveal; without packages it waits and says so."""
+    """A latched commit below a risen floor goes out with a dearer reveal, or waits and says so."""
     bitcoin = funded()
     bitcoin.packages = packages
     rig = Rig(bitcoin, make_config(headroom_percent=400))
@@ -399,7 +399,6 @@ actions = st.lists(
         st.tuples(st.just("crash"), st.integers(1, 6)),
         st.tuples(st.just("rival"), st.just(0)),
         st.tuples(st.just("floor"), st.sampled_from([1_000, 3_000, 6_000])),
-        st.tuples(st.just("away"), st.just(0)),
     ),
     max_size=30,
 )
@@ -430,31 +429,29 @@ def test_whatever_happens_each_leaf_stands_once(story: list[tuple[str, int]]) ->
 def act(rig: Rig, wanted: Counter[tuple[int, int]], action: str, number: int) -> None:
     """Do one thing to the world or to the machine."""
     bitcoin = rig.bitcoin
-    deep = bitcoin.tip.height - FINALITY - 1
     if action == "enqueue":
         name = len(wanted) + 1
         rig.crash_at = None  # its owner would ask again; that story is told above
         rig.enqueue([make_leaf(b"z" * 500, name, index) for index in range(number)])
         wanted.update({(name, index): 1 for index in range(number)})
-    elif action == "mine":
-        bitcoin.mine(number)
-    elif action == "mine some":
-        bitcoin.mine(only=list(bitcoin.mempool)[:number])
     elif action.startswith("reorg"):
-        depth = min(number, deep)
+        depth = min(number, bitcoin.tip.height - FINALITY - 1)
         if depth > 0:
             bitcoin.rewind(depth, keep_transactions=action == "reorg")
             bitcoin.mine(depth + 1, only=())
-    elif action == "lose":
-        bitcoin.lose_mempool()
-    elif action == "restart":
-        rig.restart()
     elif action == "crash":
         rig.lines, rig.crash_at = 0, number
     elif action == "floor":
         bitcoin.min_rate = bitcoin.estimate = number
-    elif action == "rival":
-        steal(rig)
+    else:
+        simple = {
+            "mine": lambda: bitcoin.mine(number),
+            "mine some": lambda: bitcoin.mine(only=list(bitcoin.mempool)[:number]),
+            "lose": bitcoin.lose_mempool,
+            "restart": rig.restart,
+            "rival": lambda: steal(rig),
+        }
+        simple[action]()
 
 
 def steal(rig: Rig) -> None:

@@ -1,4 +1,4 @@
-"""Packages: every signature holds by the kernel's rules, every sat is accounted for, and bumps stay in bounds."""
+"""Packages: signatures hold by the kernel's rules, every sat is accounted for, bumps stay in bounds."""
 
 import pbk
 import pbk.script
@@ -20,7 +20,7 @@ from l1.inscription_package import (
     weigh_reveal,
 )
 from l1.keys import open_wallet_key
-from primitives.bitcoin.envelope import EnvelopeKind, MAX_PAYLOAD_BYTES, build_header, encode_leaf, parse_leaf
+from primitives.bitcoin.envelope import MAX_PAYLOAD_BYTES, EnvelopeKind, build_header, encode_leaf, parse_leaf
 from primitives.bitcoin.envelope_codecs import EnvelopeCodec
 from primitives.bitcoin.transaction import MAX_STANDARD_WEIGHT, TxOut, decode_transaction
 from primitives.curve import xonly_public_key
@@ -138,7 +138,7 @@ def test_change_is_split_into_lanes() -> None:
 
 
 def test_bumped_reveals_pay_more_and_exclude_the_old_ones() -> None:
-    """A bump spends the same outputs at the new rate, pays for an unconfirmed commit, and keeps confirmed ones."""
+    """A bump spends the same outputs at the new rate, carries the commit, and keeps confirmed reveals."""
     leaves = [leaf(b"a" * 400), leaf(b"b" * 400, index=1)]
     attempt = build_package(KEYS, leaves, coins(1_000_000), PackagePlan(2_000), height=1)
     bumped = bump_reveals(KEYS, attempt, 3_500, height=3, confirmed=frozenset())

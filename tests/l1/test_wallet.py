@@ -163,7 +163,7 @@ def test_wallet_refuses_what_does_not_follow() -> None:
 
 
 def test_oracle_reads_what_we_write() -> None:
-    """The oracle's library and our fixture agree on outpoints, so that the tests above compare like with like."""
+    """The oracle's library and our fixture agree on outpoints, so the tests above compare like with like."""
     from bitcoin.core import CTransaction
 
     outpoint = OutPoint(Txid(bytes(range(32))), 3)

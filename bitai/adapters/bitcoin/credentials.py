@@ -56,6 +56,6 @@ class UserPassword:
             raise ConfigError(
                 "l1.unreadable_password",
                 f"the password file {self.password_file} cannot be read",
-                fix=f"ls -l {self.password_file}  # let this user read it, or name another with --l1-password-file",
+                fix=f"ls -l {self.password_file}  # let this user read it, or name another",
                 why=str(error),
             ) from error

@@ -10,7 +10,6 @@ from l1.ports import SendOutcome, Verdict
 from primitives.errors import Rejected
 
 _IN_CHAIN: Final = -27
-_MISSING: Final = -25
 
 _PHRASES: Final[tuple[tuple[str, Verdict], ...]] = (
     ("txn-already-in-mempool", Verdict.KNOWN),
@@ -53,8 +52,6 @@ def verdict_of_text(text: str, rpc_code: object = None) -> SendOutcome:
             return SendOutcome(verdict, text)
     if rpc_code == _IN_CHAIN:
         return SendOutcome(Verdict.IN_CHAIN, text)
-    if rpc_code == _MISSING:
-        return SendOutcome(Verdict.MISSING_INPUTS, text)
     return SendOutcome(Verdict.POLICY, text)
 
 
