@@ -1,0 +1,194 @@
+"""Derive blocks from one Bitcoin block after the other: L1 blocks in, block data out.
+
+`step(config, state, event) -> Transition(state, signals)`: frames first, then the channels that they complete,
+then blocks without batch data if the sequencer's window has passed. Whatever the block holds, a state comes out.
+Spec: docs/spec/derivation.md.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from primitives.bitcoin.envelope import Envelope, EnvelopeKind
+from primitives.errors import InvalidInput, InvariantViolation
+from rollup.batch.channel import decompress_batch
+from rollup.batch.codec import Batch, BatchBlock, BatchFormat, decode_batch
+from rollup.config import RollupConfig
+from rollup.derivation.channels import ChannelBank, Closed, add_frame, close_channels
+from rollup.derivation.errors import ChannelCode, FrameCode, VoidCode
+from rollup.derivation.events import (
+    ChannelOutcome,
+    Derived,
+    EnvelopeOutcome,
+    EpochStart,
+    HeightOutcome,
+    L1Block,
+    PendingChannel,
+)
+from rollup.derivation.judge import Candidate, DerivedHead, judge_block, least_time, must_derive
+from rollup.derivation.pieces import Assembly
+from rollup.derivation.state import DerivationState
+from vm.types import BlockData, InferenceRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """The state after an L1 block, and what it yielded; no duties, for derivation never asks for anything."""
+
+    state: DerivationState
+    signals: tuple[Derived, ...]
+    duties: tuple[()] = ()
+
+
+def step(config: RollupConfig, state: DerivationState, event: L1Block) -> Transition:
+    """Take in the next Bitcoin block.
+
+    Raises InvariantViolation `derivation.not_next` for one that does not extend the last: the pipeline checks
+    before.
+    """
+    facts, tip = event.facts, state.l1_tip
+    if facts.height != tip.height + 1 or facts.prev_hash != tip.hash:
+        raise InvariantViolation(
+            "derivation.not_next", "not the next L1 block", height=facts.height, tip=tip.height
+        )
+    epoch = EpochStart(facts.origin, event.system_transactions)
+    state = replace(state, epochs=(*state.epochs, epoch))
+    state, envelopes = _take_frames(config, state, event)
+    state, channels, from_batches = _read_channels(config, state, facts.height)
+    state, derived = _derive_overdue(config, state, facts.height)
+    outcome = HeightOutcome(
+        height=facts.height,
+        hash=facts.hash,
+        envelopes=envelopes,
+        channels=channels,
+        pending=tuple(_list_pending(state.bank)),
+        derived=len(derived),
+        safe_number=state.head.number,
+    )
+    return Transition(state, (Derived((*from_batches, *derived), outcome),))
+
+
+def _take_frames(
+    config: RollupConfig, state: DerivationState, event: L1Block
+) -> tuple[DerivationState, tuple[EnvelopeOutcome, ...]]:
+    """Put the block's frames where they belong; artifact chunks are another machine's."""
+    bank, outcomes = state.bank, []
+    for envelope in event.facts.envelopes:
+        kind = envelope.header.kind
+        if kind == EnvelopeKind.ARTIFACT_CHUNK:
+            continue
+        code: str = FrameCode.NOT_ACTIVE
+        if kind == EnvelopeKind.BATCH_FRAME:
+            bank, code = _take_frame(config, bank, envelope, event.facts.height)
+        outcomes.append(EnvelopeOutcome.of(envelope, code))
+    return replace(state, bank=bank), tuple(outcomes)
+
+
+def _take_frame(
+    config: RollupConfig, bank: ChannelBank, envelope: Envelope, height: int
+) -> tuple[ChannelBank, str]:
+    if envelope.signer != config.keys.batcher:
+        return bank, FrameCode.WRONG_SIGNER
+    return add_frame(config.limits, bank, envelope, height)
+
+
+def _read_channels(
+    config: RollupConfig, state: DerivationState, height: int
+) -> tuple[DerivationState, tuple[ChannelOutcome, ...], tuple[BlockData, ...]]:
+    """Read every channel whose turn it is."""
+    outcomes: list[ChannelOutcome] = []
+    blocks: list[BlockData] = []
+    for closed, bank in close_channels(state.bank, height, config.parameters.channel_timeout):
+        state = replace(state, bank=bank)
+        if closed.assembly is None:
+            outcomes.append(ChannelOutcome(closed.number, closed.last_number, ChannelCode.TIMED_OUT.value))
+            continue
+        state, outcome, accepted = _read_channel(config, state, closed, height)
+        outcomes.append(outcome)
+        blocks += accepted
+    return state, tuple(outcomes), tuple(blocks)
+
+
+def _read_channel(
+    config: RollupConfig, state: DerivationState, closed: Closed, height: int
+) -> tuple[DerivationState, ChannelOutcome, list[BlockData]]:
+    """Take a complete channel's blocks up to the first void one."""
+    number = closed.number
+    try:
+        batch = _unpack(config, closed.assembly)
+    except InvalidInput as error:
+        return state, ChannelOutcome(number, number, error.code), []
+    accepted: list[BlockData] = []
+    code: str = VoidCode.VALID
+    for block_number, block in enumerate(batch.blocks, batch.first_number):
+        code = _judge(config, state, block_number, block, height)
+        if code:
+            break
+        state, data = _append(state, block.timestamp, block.origin_height, block.transactions, block.records)
+        accepted.append(data)
+    void = len(batch.blocks) - len(accepted)
+    outcome = ChannelOutcome(number, number, str(code), batch.first_number, len(accepted), void)
+    return state, outcome, accepted
+
+
+def _unpack(config: RollupConfig, assembly: Assembly | None) -> Batch:
+    """Return the batch in a complete channel; raises InvalidInput `channel.*`, `batch.*`."""
+    if assembly is None or not assembly.is_intact:
+        raise InvalidInput(ChannelCode.CONTENT_HASH, "the frames are not those of one channel")
+    form = BatchFormat(config.chain_id, config.parameters.block_time_s)
+    data = decompress_batch(assembly.content, config.limits.decompressed_bytes)
+    return decode_batch(form, data, config.limits)
+
+
+def _judge(
+    config: RollupConfig, state: DerivationState, number: int, block: BatchBlock, height: int
+) -> VoidCode:
+    is_empty = not block.transactions and not block.records
+    candidate = Candidate(number, block.timestamp, block.origin_height, block.origin_hash, is_empty)
+    epoch = state.epoch_at(block.origin_height)
+    origin = epoch.origin if epoch is not None else None
+    return judge_block(config.parameters, state.head, candidate, origin, height)
+
+
+def _derive_overdue(
+    config: RollupConfig, state: DerivationState, height: int
+) -> tuple[DerivationState, tuple[BlockData, ...]]:
+    """Make blocks without batch data while the sequencer's window has passed."""
+    blocks: list[BlockData] = []
+    while must_derive(config.parameters, state.head, height):
+        origin_height = state.head.origin.height + 1
+        epoch = state.epoch_at(origin_height)
+        if epoch is None:
+            raise InvariantViolation("derivation.no_epoch", "a kept epoch is missing", height=origin_height)
+        timestamp = least_time(config.parameters, state.head, epoch.origin)
+        state, data = _append(state, timestamp, origin_height, (), ())
+        blocks.append(data)
+    return state, tuple(blocks)
+
+
+def _append(
+    state: DerivationState,
+    timestamp: int,
+    origin_height: int,
+    transactions: tuple[bytes, ...],
+    records: tuple[InferenceRecord, ...],
+) -> tuple[DerivationState, BlockData]:
+    """Make a block that was found to follow the head the new head; epochs before its own are over."""
+    begun = origin_height - state.head.origin.height
+    epochs = state.epochs[begun:]
+    origin, system_transactions = epochs[0]
+    data = BlockData(
+        number=state.head.number + 1,
+        timestamp=timestamp,
+        origin=origin,
+        system_transactions=system_transactions if begun else (),
+        transactions=transactions,
+        records=records,
+    )
+    head = DerivedHead(data.number, timestamp, origin)
+    return replace(state, head=head, epochs=epochs), data
+
+
+def _list_pending(bank: ChannelBank) -> Iterator[PendingChannel]:
+    for number in sorted(bank.channels):
+        channel = bank.channels[number]
+        yield PendingChannel(number, len(channel.pieces), channel.of)
