@@ -1,0 +1,180 @@
+//! Receipts: the consensus form, the facts JSON-RPC shows beside it, and the form for storage.
+
+use std::sync::Arc;
+
+use alloy_primitives::{Address, B256, Bloom, Bytes, Log};
+use alloy_rlp::{Decodable, Encodable, Header, RlpDecodable, RlpEncodable};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use crate::convert::optional_bytes;
+use crate::error::{Failure, Result};
+use crate::tx::system::SYSTEM_TYPE;
+
+/// Version byte of the storage form.
+const BLOB_VERSION: u8 = 1;
+/// OP's version of a deposit's receipt since Canyon.
+const DEPOSIT_RECEIPT_VERSION: u8 = 1;
+
+/// What an included transaction left.
+#[derive(Clone, Debug, PartialEq, Eq, RlpEncodable, RlpDecodable)]
+#[rlp(trailing)]
+pub(crate) struct ReceiptFacts {
+    pub(crate) tx_type: u8,
+    pub(crate) transaction_hash: B256,
+    pub(crate) sender: Address,
+    /// Empty or an address.
+    pub(crate) to: Bytes,
+    /// Empty or an address.
+    pub(crate) contract_address: Bytes,
+    pub(crate) success: bool,
+    pub(crate) gas_used: u64,
+    pub(crate) infer_gas: u64,
+    pub(crate) cumulative_gas_used: u64,
+    pub(crate) effective_gas_price: u128,
+    pub(crate) logs: Vec<Log>,
+    pub(crate) bloom: Bloom,
+    /// Of a system transaction.
+    pub(crate) deposit_nonce: Option<u64>,
+}
+
+impl ReceiptFacts {
+    /// Consensus encoding (EIP-2718).
+    pub(crate) fn encode_consensus(&self) -> Vec<u8> {
+        let mut payload_length = self.success.length()
+            + self.cumulative_gas_used.length()
+            + self.bloom.length()
+            + self.logs.length();
+        if let Some(nonce) = self.deposit_nonce {
+            payload_length += nonce.length() + DEPOSIT_RECEIPT_VERSION.length();
+        }
+        let mut out = Vec::with_capacity(payload_length + 8);
+        if self.tx_type != 0 {
+            out.push(self.tx_type);
+        }
+        Header { list: true, payload_length }.encode(&mut out);
+        self.success.encode(&mut out);
+        self.cumulative_gas_used.encode(&mut out);
+        self.bloom.encode(&mut out);
+        self.logs.encode(&mut out);
+        if let Some(nonce) = self.deposit_nonce {
+            nonce.encode(&mut out);
+            DEPOSIT_RECEIPT_VERSION.encode(&mut out);
+        }
+        out
+    }
+}
+
+/// Storage form of a block's receipts: version byte, then the RLP list of their facts.
+pub(crate) fn encode_blob(receipts: &[Arc<ReceiptFacts>]) -> Vec<u8> {
+    let payload_length = receipts.iter().map(|receipt| receipt.length()).sum();
+    let mut out = Vec::with_capacity(payload_length + 8);
+    out.push(BLOB_VERSION);
+    Header { list: true, payload_length }.encode(&mut out);
+    for receipt in receipts {
+        receipt.encode(&mut out);
+    }
+    out
+}
+
+fn decode_blob(blob: &[u8]) -> Result<Vec<ReceiptFacts>> {
+    let malformed = || Failure::new("receipts.malformed", "not the storage form of receipts");
+    let mut rest = blob.strip_prefix(&[BLOB_VERSION]).ok_or_else(malformed)?;
+    let receipts: Vec<ReceiptFacts> = Decodable::decode(&mut rest).map_err(|_| malformed())?;
+    let whole = |receipt: &ReceiptFacts| {
+        let is_address = |bytes: &Bytes| matches!(bytes.len(), 0 | 20);
+        is_address(&receipt.to)
+            && is_address(&receipt.contract_address)
+            && (receipt.tx_type == SYSTEM_TYPE) == receipt.deposit_nonce.is_some()
+    };
+    if rest.is_empty() && receipts.iter().all(whole) { Ok(receipts) } else { Err(malformed()) }
+}
+
+/// `decode_receipts` of `vm/_core.pyi`.
+#[pyfunction]
+pub(crate) fn decode_receipts<'py>(py: Python<'py>, blob: &[u8]) -> PyResult<Bound<'py, PyList>> {
+    PyList::new(py, decode_blob(blob)?.into_iter().map(|facts| Receipt(Arc::new(facts))).collect::<Vec<_>>())
+}
+
+/// A receipt, for Python.
+#[pyclass(frozen, module = "vm._core")]
+pub(crate) struct Receipt(pub(crate) Arc<ReceiptFacts>);
+
+#[pymethods]
+impl Receipt {
+    #[getter]
+    fn r#type(&self) -> u8 {
+        self.0.tx_type
+    }
+    #[getter]
+    fn transaction_hash(&self) -> &[u8] {
+        self.0.transaction_hash.as_slice()
+    }
+    #[getter]
+    fn sender(&self) -> &[u8] {
+        self.0.sender.as_slice()
+    }
+    #[getter]
+    fn to<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        optional_bytes(py, (!self.0.to.is_empty()).then_some(&*self.0.to))
+    }
+    #[getter]
+    fn contract_address<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        optional_bytes(py, (!self.0.contract_address.is_empty()).then_some(&*self.0.contract_address))
+    }
+    #[getter]
+    fn status(&self) -> u8 {
+        self.0.success.into()
+    }
+    #[getter]
+    fn gas_used(&self) -> u64 {
+        self.0.gas_used
+    }
+    #[getter]
+    fn infer_gas(&self) -> u64 {
+        self.0.infer_gas
+    }
+    #[getter]
+    fn cumulative_gas_used(&self) -> u64 {
+        self.0.cumulative_gas_used
+    }
+    #[getter]
+    fn effective_gas_price(&self) -> u128 {
+        self.0.effective_gas_price
+    }
+    #[getter]
+    fn logs(&self) -> Vec<LogView> {
+        self.0.logs.iter().cloned().map(LogView).collect()
+    }
+    #[getter]
+    fn logs_bloom(&self) -> &[u8] {
+        self.0.bloom.as_slice()
+    }
+    #[getter]
+    fn deposit_nonce(&self) -> Option<u64> {
+        self.0.deposit_nonce
+    }
+    fn encode<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.encode_consensus())
+    }
+}
+
+/// A log, for Python.
+#[pyclass(frozen, name = "Log", module = "vm._core")]
+pub(crate) struct LogView(pub(crate) Log);
+
+#[pymethods]
+impl LogView {
+    #[getter]
+    fn address(&self) -> &[u8] {
+        self.0.address.as_slice()
+    }
+    #[getter]
+    fn topics<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
+        self.0.topics().iter().map(|topic| PyBytes::new(py, topic.as_slice())).collect()
+    }
+    #[getter]
+    fn data(&self) -> &[u8] {
+        &self.0.data.data
+    }
+}

@@ -1,0 +1,357 @@
+//! Calls that leave nothing behind: eth_call and what builds on it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use alloy_primitives::{Address, Bytes, Log, TxKind, U256};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use revm::context::result::{ExecutionResult, HaltReason, Output};
+use revm::context::{CfgEnv, Journal, TxEnv};
+use revm::context_interface::JournalTr;
+use revm::handler::Handler;
+use revm::primitives::AddressMap;
+use revm::state::Bytecode;
+
+use super::evm::{Error, UserHandler, build, configuration};
+use super::executor::{parse_answers, parse_missing};
+use super::outcome::{code_of, cost};
+use crate::block::receipt::LogView;
+use crate::convert::{Addr, Blob, Hash, Int, optional_bytes};
+use crate::env::BlockEnv;
+use crate::error::{Failure, Result};
+use crate::infer::host::{Callbacks, Host};
+use crate::infer::lane::{Answers, Lane, Missing, Stop};
+use crate::infer::request::{InferenceRequest, Request};
+use crate::rules::Rules;
+use crate::state::reader::{Override, Reader};
+use crate::state::store::Snapshot;
+use crate::state::world::{State, read};
+use crate::tx::transaction::{Authorization, access_list};
+
+/// A call that is not a transaction.
+#[pyclass(frozen, module = "vm._core")]
+pub(crate) struct Message {
+    /// Without gas limit.
+    env: TxEnv,
+    gas_limit: Option<u64>,
+}
+
+#[pymethods]
+impl Message {
+    #[new]
+    #[pyo3(signature = (
+        *, sender = Addr(Address::ZERO), to = None, value = Int(U256::ZERO), input = Blob(Bytes::new()),
+        gas_limit = None, gas_price = 0, access_list = Vec::new(), authorizations = Vec::new()
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keyword-only in Python")]
+    fn new(
+        sender: Addr,
+        to: Option<Addr>,
+        value: Int,
+        input: Blob,
+        gas_limit: Option<u64>,
+        gas_price: u128,
+        access_list: Vec<(Addr, Vec<Hash>)>,
+        authorizations: Vec<Bound<'_, Authorization>>,
+    ) -> Self {
+        let tx_type = match (access_list.is_empty(), authorizations.is_empty()) {
+            (_, false) => 4,
+            (false, true) => 1,
+            (true, true) => 0,
+        };
+        let env = TxEnv {
+            tx_type,
+            caller: sender.0,
+            gas_price,
+            gas_priority_fee: (tx_type == 4).then_some(gas_price),
+            kind: to.map_or(TxKind::Create, |to| TxKind::Call(to.0)),
+            value: value.0,
+            data: input.0,
+            chain_id: None,
+            access_list: self::access_list(access_list),
+            authorization_list: authorizations.iter().map(|entry| entry.get().to_revm()).collect(),
+            ..TxEnv::default()
+        };
+        Self { env, gas_limit }
+    }
+}
+
+/// Replaces parts of one account for the time of a call.
+#[pyclass(frozen, module = "vm._core")]
+pub(crate) struct AccountOverride {
+    address: Address,
+    parts: Override,
+}
+
+fn slots(map: HashMap<Vec<u8>, Int>) -> PyResult<revm::primitives::HashMap<U256, U256>> {
+    let slot = |(slot, value): (Vec<u8>, Int)| match <[u8; 32]>::try_from(slot.as_slice()) {
+        Ok(slot) => Ok((U256::from_be_bytes(slot), value.0)),
+        Err(_) => Err(PyValueError::new_err("a hash or slot has 32 bytes")),
+    };
+    map.into_iter().map(slot).collect()
+}
+
+#[pymethods]
+impl AccountOverride {
+    #[new]
+    #[pyo3(signature = (address, *, balance = None, nonce = None, code = None, storage = None, storage_diff = None))]
+    fn new(
+        address: Addr,
+        balance: Option<Int>,
+        nonce: Option<u64>,
+        code: Option<Blob>,
+        storage: Option<HashMap<Vec<u8>, Int>>,
+        storage_diff: Option<HashMap<Vec<u8>, Int>>,
+    ) -> PyResult<Self> {
+        let code = code.map(|code| Bytecode::new_raw_checked(code.0)).transpose();
+        let parts = Override {
+            balance: balance.map(|balance| balance.0),
+            nonce,
+            code: code.map_err(|error| PyValueError::new_err(error.to_string()))?,
+            storage: storage.map(slots).transpose()?,
+            storage_diff: storage_diff.map(slots).transpose()?.unwrap_or_default(),
+        };
+        Ok(Self { address: address.0, parts })
+    }
+}
+
+/// Everything one call needs but its gas limit.
+pub(crate) struct Simulation {
+    pub(crate) env: BlockEnv,
+    pub(crate) tx: TxEnv,
+    pub(crate) gas_limit: u64,
+    rules: Rules,
+    callbacks: Arc<Callbacks>,
+    answers: Option<Arc<Answers>>,
+    missing: Missing,
+    overrides: AddressMap<Override>,
+    cfg: CfgEnv,
+    check_balance: bool,
+}
+
+impl Simulation {
+    /// A lane whose models and on-chain outputs can be kept from run to run.
+    pub(crate) fn lane(&self) -> Lane {
+        Lane::new(self.rules.clone(), self.callbacks.clone())
+    }
+
+    /// What the sender holds, overrides included.
+    pub(crate) fn sender_balance(&self, snapshot: &Snapshot) -> Result<U256> {
+        let replaced = self.overrides.get(&self.tx.caller).and_then(|parts| parts.balance);
+        match replaced {
+            Some(balance) => Ok(balance),
+            None => Ok(snapshot.account(&self.tx.caller)?.map_or(U256::ZERO, |account| account.balance)),
+        }
+    }
+
+    /// Runs the call with a gas limit; the lane comes back with what it learnt.
+    pub(crate) fn run(
+        &self,
+        snapshot: Snapshot,
+        mut lane: Lane,
+        gas_limit: u64,
+    ) -> Result<(CallResult, Lane)> {
+        lane.begin(self.missing, self.answers.clone());
+        let reader =
+            Reader::new(snapshot.clone(), self.callbacks.clone()).with_overrides(self.overrides.clone());
+        let mut evm = build(Journal::new(reader), lane, &self.env, self.cfg.clone());
+        let balance = self.sender_balance(&snapshot)?;
+        let needed = if self.check_balance {
+            cost(gas_limit, self.tx.gas_price, self.tx.value)
+        } else {
+            Some(self.tx.value)
+        };
+        if needed.is_none_or(|needed| needed > balance) {
+            return Ok((CallResult::invalid("tx.insufficient_funds"), evm.ctx.chain));
+        }
+        evm.ctx.tx = TxEnv { gas_limit, ..self.tx.clone() };
+        let executed = UserHandler.run(&mut evm);
+        let mut lane = evm.ctx.chain;
+        let mut result = match executed {
+            Ok(result) => CallResult::executed(result),
+            Err(Error::Transaction(invalid)) => CallResult::invalid(code_of(&invalid)),
+            Err(error) => match lane.turn.stop.take() {
+                Some(Stop::Park(request)) => CallResult::parked(request),
+                Some(Stop::Skip(code, _)) => CallResult::invalid(code),
+                Some(Stop::Fail(failure)) => return Err(failure),
+                None => {
+                    return Err(match error {
+                        Error::Database(failure) => failure,
+                        other => Failure::order(format!("the EVM stopped: {other}")),
+                    });
+                }
+            },
+        };
+        // The block of a call is thrown away, and so is what the turn spent of its budgets.
+        let turn = std::mem::take(&mut lane.turn);
+        result.infer_gas = turn.gas();
+        result.requests = turn.requests;
+        Ok((result, lane))
+    }
+}
+
+/// Configuration of calls: no fee, no nonce, any sender.
+fn call_configuration(chain_id: u64) -> CfgEnv {
+    let mut cfg = configuration(chain_id);
+    cfg.disable_nonce_check = true;
+    cfg.disable_eip3607 = true;
+    cfg.disable_base_fee = true;
+    cfg.disable_fee_charge = true;
+    cfg
+}
+
+/// Gathers a [`Simulation`] from Python's arguments.
+#[expect(clippy::too_many_arguments, reason = "one place for both calls and estimates")]
+pub(crate) fn simulation(
+    rules: &Bound<'_, Rules>,
+    env: &Bound<'_, BlockEnv>,
+    host: &Bound<'_, Host>,
+    message: &Bound<'_, Message>,
+    answers: Option<Bound<'_, PyAny>>,
+    missing: &str,
+    overrides: Vec<Bound<'_, AccountOverride>>,
+    check_balance: bool,
+) -> PyResult<Simulation> {
+    let (rules, env, message) = (rules.get().clone(), env.get().clone(), message.get());
+    Ok(Simulation {
+        gas_limit: message.gas_limit.unwrap_or(env.gas_limit).min(env.gas_limit),
+        tx: message.env.clone(),
+        cfg: call_configuration(rules.chain_id),
+        rules,
+        env,
+        callbacks: host.get().callbacks.clone(),
+        answers: parse_answers(answers)?,
+        missing: parse_missing(missing)?,
+        overrides: overrides.iter().map(|entry| (entry.get().address, entry.get().parts.clone())).collect(),
+        check_balance,
+    })
+}
+
+/// `call` of `vm/_core.pyi`.
+#[pyfunction]
+#[pyo3(name = "call", signature = (
+    state, rules, env, host, message, *, answers = None, missing = "park", overrides = Vec::new(),
+    check_balance = false
+))]
+#[expect(clippy::too_many_arguments, reason = "keyword-only in Python")]
+pub(crate) fn call_message(
+    py: Python<'_>,
+    state: &Bound<'_, State>,
+    rules: &Bound<'_, Rules>,
+    env: &Bound<'_, BlockEnv>,
+    host: &Bound<'_, Host>,
+    message: &Bound<'_, Message>,
+    answers: Option<Bound<'_, PyAny>>,
+    missing: &str,
+    overrides: Vec<Bound<'_, AccountOverride>>,
+    check_balance: bool,
+) -> PyResult<CallResult> {
+    let simulation = simulation(rules, env, host, message, answers, missing, overrides, check_balance)?;
+    read(py, &state.get().store, |snapshot| {
+        let (result, _) = simulation.run(snapshot, simulation.lane(), simulation.gas_limit)?;
+        Ok(result)
+    })
+}
+
+/// What a call would do, for Python.
+#[pyclass(frozen, module = "vm._core")]
+#[derive(Clone, Default)]
+pub(crate) struct CallResult {
+    #[pyo3(get)]
+    pub(crate) kind: &'static str,
+    #[pyo3(get)]
+    code: Option<&'static str>,
+    output: Bytes,
+    #[pyo3(get)]
+    pub(crate) gas_used: u64,
+    #[pyo3(get)]
+    pub(crate) gas_refunded: u64,
+    #[pyo3(get)]
+    infer_gas: u64,
+    logs: Vec<Log>,
+    request: Option<Request>,
+    requests: Vec<Request>,
+    created: Option<Address>,
+}
+
+impl CallResult {
+    pub(crate) fn is_success(&self) -> bool {
+        self.kind == "success"
+    }
+
+    fn invalid(code: &'static str) -> Self {
+        Self { kind: "invalid", code: Some(code), ..Self::default() }
+    }
+
+    fn parked(request: Request) -> Self {
+        Self { kind: "parked", code: Some("infer.no_answer"), request: Some(request), ..Self::default() }
+    }
+
+    fn executed(result: ExecutionResult<HaltReason>) -> Self {
+        let gas_used = result.tx_gas_used();
+        let base = Self { gas_used, ..Self::default() };
+        match result {
+            ExecutionResult::Success { gas, logs, output, .. } => {
+                let created = match &output {
+                    Output::Create(_, address) => *address,
+                    Output::Call(_) => None,
+                };
+                let gas_refunded = gas.inner_refunded();
+                Self { kind: "success", output: output.into_data(), gas_refunded, logs, created, ..base }
+            }
+            ExecutionResult::Revert { output, .. } => Self { kind: "revert", output, ..base },
+            ExecutionResult::Halt { reason, .. } => {
+                Self { kind: "halt", code: Some(halt_code(&reason)), ..base }
+            }
+        }
+    }
+}
+
+fn halt_code(reason: &HaltReason) -> &'static str {
+    match reason {
+        HaltReason::OutOfGas(_) => "halt.out_of_gas",
+        HaltReason::OpcodeNotFound | HaltReason::InvalidFEOpcode | HaltReason::NotActivated => {
+            "halt.invalid_opcode"
+        }
+        HaltReason::InvalidJump => "halt.invalid_jump",
+        HaltReason::StackUnderflow | HaltReason::StackOverflow => "halt.stack",
+        HaltReason::OutOfOffset => "halt.out_of_offset",
+        HaltReason::CreateCollision => "halt.create_collision",
+        HaltReason::PrecompileError | HaltReason::PrecompileErrorWithContext(_) => "halt.precompile",
+        HaltReason::NonceOverflow => "halt.nonce_overflow",
+        HaltReason::CreateContractSizeLimit | HaltReason::CreateInitCodeSizeLimit => "halt.code_size",
+        HaltReason::CreateContractStartingWithEF => "halt.invalid_code",
+        HaltReason::OverflowPayment | HaltReason::OutOfFunds => "halt.out_of_funds",
+        HaltReason::StateChangeDuringStaticCall | HaltReason::CallNotAllowedInsideStatic => "halt.static",
+        HaltReason::CallTooDeep => "halt.call_depth",
+    }
+}
+
+#[pymethods]
+impl CallResult {
+    #[getter]
+    fn output(&self) -> &[u8] {
+        &self.output
+    }
+    #[getter]
+    fn logs(&self) -> Vec<LogView> {
+        self.logs.iter().cloned().map(LogView).collect()
+    }
+    #[getter]
+    fn request(&self) -> Option<InferenceRequest> {
+        self.request.clone().map(InferenceRequest)
+    }
+    #[getter]
+    fn requests(&self) -> Vec<InferenceRequest> {
+        self.requests.iter().cloned().map(InferenceRequest).collect()
+    }
+    #[getter]
+    fn created<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        optional_bytes(py, self.created.as_ref().map(|address| address.as_slice()))
+    }
+    fn __repr__(&self) -> String {
+        format!("<CallResult {} {}>", self.kind, self.code.unwrap_or_default())
+    }
+}

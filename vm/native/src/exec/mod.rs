@@ -1,0 +1,10 @@
+//! Running transactions: one block's, and calls that leave nothing behind.
+
+pub(crate) mod call;
+pub(crate) mod estimate;
+pub(crate) mod evm;
+pub(crate) mod executor;
+pub(crate) mod fees;
+pub(crate) mod outcome;
+pub(crate) mod pending;
+pub(crate) mod system;

@@ -1,0 +1,274 @@
+//! A block in the making.
+
+use std::sync::Arc;
+
+use alloy_primitives::{Address, Bytes, TxKind, U256};
+use revm::context::result::{ExecutionResult, HaltReason};
+use revm::context::{CfgEnv, Journal, Transaction as _};
+use revm::context_interface::JournalTr;
+use revm::handler::Handler;
+
+use super::evm::{Error, Evm, UserHandler, build, configuration};
+use super::outcome::Ended;
+use super::system;
+use crate::block::bloom::BloomMaker;
+use crate::block::receipt::ReceiptFacts;
+use crate::env::BlockEnv;
+use crate::error::{Failure, Result};
+use crate::infer::lane::{Answers, Lane, Missing, Stop};
+use crate::state::reader::Reader;
+use crate::state::store::Snapshot;
+use crate::tx::system::{SYSTEM_TYPE, SystemTransaction};
+use crate::tx::transaction::Tx;
+
+/// What the block holds so far.
+pub(crate) struct Progress {
+    pub(crate) gas_used: u64,
+    pub(crate) infer_gas: u64,
+    pub(crate) minted: U256,
+    pub(crate) receipts: Vec<Arc<ReceiptFacts>>,
+    pub(crate) transactions: Vec<Bytes>,
+    bloom: BloomMaker,
+}
+
+/// A block in the making; revm's own parts exist only while a method runs, because they stay on one thread.
+pub(crate) struct Pending {
+    pub(crate) env: BlockEnv,
+    cfg: CfgEnv,
+    /// revm's journal holds what the block has changed so far. Taken while transactions run; a failure loses it.
+    parts: Option<(Journal<Reader>, Lane)>,
+    pub(crate) progress: Progress,
+}
+
+impl Pending {
+    /// Opens a block: makes the calls before its first transaction.
+    pub(crate) fn open(snapshot: Snapshot, env: BlockEnv, lane: Lane) -> Result<Self> {
+        let reader = Reader::new(snapshot, lane.callbacks());
+        let cfg = configuration(lane.rules.chain_id);
+        let progress = Progress {
+            gas_used: 0,
+            infer_gas: 0,
+            minted: U256::ZERO,
+            receipts: Vec::new(),
+            transactions: Vec::new(),
+            bloom: BloomMaker::default(),
+        };
+        let mut pending = Self { env, cfg, parts: Some((Journal::new(reader), lane)), progress };
+        pending.with_evm(|evm, env, _| system::open_block(evm, env).map_err(failure))?;
+        Ok(pending)
+    }
+
+    pub(crate) fn lane(&self) -> Result<&Lane> {
+        self.parts.as_ref().map(|parts| &parts.1).ok_or_else(lost)
+    }
+
+    /// Gas that transactions may still declare.
+    pub(crate) fn gas_left(&self) -> u64 {
+        self.env.gas_limit.saturating_sub(self.progress.gas_used)
+    }
+
+    pub(crate) fn ordinary_gas(&self) -> u64 {
+        self.progress.gas_used - self.progress.infer_gas
+    }
+
+    /// The journal, for the end of the block.
+    pub(crate) fn into_parts(self) -> Result<(BlockEnv, Journal<Reader>, Progress)> {
+        let (journal, _) = self.parts.ok_or_else(lost)?;
+        Ok((self.env, journal, self.progress))
+    }
+
+    fn with_evm<T>(
+        &mut self,
+        run: impl FnOnce(&mut Evm, &BlockEnv, &mut Progress) -> Result<T>,
+    ) -> Result<T> {
+        let (journal, lane) = self.parts.take().ok_or_else(lost)?;
+        let mut evm = build(journal, lane, &self.env, self.cfg.clone());
+        // On failure the parts go with the EVM: what it had half done must not be sealed.
+        let value = run(&mut evm, &self.env, &mut self.progress)?;
+        self.parts = Some((evm.ctx.journaled_state, evm.ctx.chain));
+        Ok(value)
+    }
+
+    /// Runs derived transactions.
+    pub(crate) fn system(&mut self, transactions: &[SystemTransaction]) -> Result<Vec<Arc<ReceiptFacts>>> {
+        self.with_evm(|evm, _, progress| {
+            transactions.iter().map(|tx| run_system(evm, progress, tx)).collect()
+        })
+    }
+
+    /// Runs user transactions in order.
+    pub(crate) fn run(
+        &mut self,
+        transactions: &[Arc<Tx>],
+        answers: Vec<Option<Arc<Answers>>>,
+        missing: Missing,
+    ) -> Result<Vec<Ended>> {
+        self.prefetch(transactions)?;
+        self.with_evm(|evm, env, progress| {
+            let turns = transactions.iter().zip(answers);
+            turns.map(|(tx, answers)| run_user(evm, env, progress, tx, answers, missing)).collect()
+        })
+    }
+
+    /// Reads what the transactions surely touch in one batch instead of one by one.
+    fn prefetch(&self, transactions: &[Arc<Tx>]) -> Result<()> {
+        let (journal, _) = self.parts.as_ref().ok_or_else(lost)?;
+        let known = |address: &Address| journal.inner.state.contains_key(address);
+        let mut accounts = Vec::with_capacity(transactions.len() * 2);
+        let mut called = Vec::new();
+        let mut slots = Vec::new();
+        for tx in transactions {
+            accounts.push(tx.env.caller);
+            accounts.extend(tx.env.kind.to());
+            called.extend(tx.env.kind.to());
+            for item in tx.env.access_list.iter() {
+                accounts.push(item.address);
+                let keys = item.storage_keys.iter().map(|slot| U256::from_be_bytes(slot.0));
+                slots.extend(keys.map(|slot| (item.address, slot)));
+            }
+        }
+        for list in [&mut accounts, &mut called] {
+            list.retain(|address| !known(address));
+            list.sort_unstable();
+            list.dedup();
+        }
+        slots.sort_unstable();
+        slots.dedup();
+        journal.database.snapshot().prefetch(&accounts, &called, &slots)
+    }
+}
+
+fn lost() -> Failure {
+    Failure::order("the block ended with an exception; abandon it")
+}
+
+/// An error that ends the whole run.
+fn failure(error: Error) -> Failure {
+    match error {
+        Error::Database(failure) => failure,
+        other => Failure::order(format!("the EVM stopped: {other}")),
+    }
+}
+
+fn run_system(evm: &mut Evm, progress: &mut Progress, tx: &SystemTransaction) -> Result<Arc<ReceiptFacts>> {
+    evm.ctx.chain.begin(Missing::Unavailable, None);
+    let (result, nonce) = system::run(evm, tx.to_revm(), tx.fields.mint).map_err(failure)?;
+    let result = match result {
+        Ok(result) => result,
+        Err(error) => return Err(stopped(evm, error)),
+    };
+    progress.minted += tx.fields.mint;
+    let identity = Identity {
+        tx_type: SYSTEM_TYPE,
+        hash: tx.hash,
+        sender: tx.fields.sender,
+        to: tx.fields.to,
+        raw: tx.raw.clone(),
+        price: 0,
+        deposit_nonce: Some(nonce),
+    };
+    Ok(progress.include(evm, identity, result).0)
+}
+
+fn run_user(
+    evm: &mut Evm,
+    env: &BlockEnv,
+    progress: &mut Progress,
+    tx: &Tx,
+    answers: Option<Arc<Answers>>,
+    missing: Missing,
+) -> Result<Ended> {
+    if tx.env.gas_limit > env.gas_limit.saturating_sub(progress.gas_used) {
+        return Ok(Ended::skipped(
+            "tx.block_gas",
+            "the block has less gas left than the transaction declares",
+        ));
+    }
+    evm.ctx.chain.begin(missing, answers);
+    evm.ctx.tx = tx.env.clone();
+    let result = match UserHandler.run(evm) {
+        Ok(result) => result,
+        Err(Error::Transaction(invalid)) => return Ok(Ended::invalid(&invalid)),
+        Err(error) => {
+            return match evm.ctx.chain.turn.stop.take() {
+                Some(Stop::Park(request)) => Ok(Ended::Parked(Box::new(request))),
+                Some(Stop::Skip(code, message)) => Ok(Ended::skipped(code, message)),
+                Some(Stop::Fail(failure)) => Err(failure),
+                None => Err(failure(error)),
+            };
+        }
+    };
+    let index = progress.transactions.len() as u64;
+    let output = result.output().cloned().unwrap_or_default();
+    let identity = Identity {
+        tx_type: tx.env.tx_type,
+        hash: tx.hash,
+        sender: tx.env.caller,
+        to: tx.env.kind,
+        raw: tx.raw.clone(),
+        price: tx.env.effective_gas_price(env.base_fee.into()),
+        deposit_nonce: None,
+    };
+    let (receipt, used_records) = progress.include(evm, identity, result);
+    Ok(Ended::Included { receipt, output, index, used_records })
+}
+
+/// Why a system transaction stopped.
+fn stopped(evm: &mut Evm, error: Error) -> Failure {
+    match evm.ctx.chain.turn.stop.take() {
+        Some(Stop::Fail(failure)) => failure,
+        _ => failure(error),
+    }
+}
+
+/// What a receipt repeats of its transaction.
+struct Identity {
+    tx_type: u8,
+    hash: alloy_primitives::B256,
+    sender: Address,
+    to: TxKind,
+    raw: Bytes,
+    price: u128,
+    deposit_nonce: Option<u64>,
+}
+
+impl Progress {
+    /// Adds an executed transaction; answers its receipt and the records it used.
+    fn include(
+        &mut self,
+        evm: &mut Evm,
+        identity: Identity,
+        result: ExecutionResult<HaltReason>,
+    ) -> (Arc<ReceiptFacts>, Vec<u64>) {
+        let turn = evm.ctx.chain.end();
+        let gas_used = result.tx_gas_used();
+        let infer_gas = turn.gas().min(gas_used);
+        self.gas_used += gas_used;
+        self.infer_gas += infer_gas;
+        let success = result.is_success();
+        let created = result.created_address().filter(|_| success);
+        // A failed transaction keeps no logs.
+        let logs = if success { result.into_logs() } else { Vec::new() };
+        let address_bytes = |address: Option<Address>| {
+            address.map_or_else(Bytes::new, |address| Bytes::copy_from_slice(address.as_slice()))
+        };
+        let receipt = Arc::new(ReceiptFacts {
+            tx_type: identity.tx_type,
+            transaction_hash: identity.hash,
+            sender: identity.sender,
+            to: address_bytes(identity.to.to().copied()),
+            contract_address: address_bytes(created),
+            success,
+            gas_used,
+            infer_gas,
+            cumulative_gas_used: self.gas_used,
+            effective_gas_price: identity.price,
+            bloom: self.bloom.bloom(&logs),
+            logs,
+            deposit_nonce: identity.deposit_nonce,
+        });
+        self.receipts.push(receipt.clone());
+        self.transactions.push(identity.raw);
+        (receipt, turn.used_records)
+    }
+}

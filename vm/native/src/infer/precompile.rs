@@ -1,0 +1,85 @@
+//! INFER as a precompile beside Ethereum's.
+
+use alloy_primitives::{Address, Bytes, address};
+use revm::handler::{EthPrecompiles, PrecompileProvider};
+use revm::interpreter::{CallInputs, Gas, InstructionResult, InterpreterResult};
+use revm::primitives::AddressSet;
+use revm::primitives::hardfork::SpecId;
+
+use super::abi;
+use super::lane::Asked;
+use crate::exec::evm::Context;
+
+/// Where contracts call INFER.
+pub(crate) const INFER_ADDRESS: Address = address!("0000000000000000000000000000000000100000");
+
+/// Osaka's precompiles and INFER.
+pub(crate) struct Precompiles {
+    ethereum: EthPrecompiles,
+    warm: AddressSet,
+}
+
+impl Precompiles {
+    pub(crate) fn new(spec: SpecId) -> Self {
+        let ethereum = EthPrecompiles::new(spec);
+        let mut warm = ethereum.warm_addresses().clone();
+        warm.insert(INFER_ADDRESS);
+        Self { ethereum, warm }
+    }
+}
+
+impl PrecompileProvider<Context> for Precompiles {
+    type Output = InterpreterResult;
+
+    fn set_spec(&mut self, _spec: SpecId) -> bool {
+        false
+    }
+
+    fn run(
+        &mut self,
+        context: &mut Context,
+        inputs: &CallInputs,
+    ) -> Result<Option<InterpreterResult>, String> {
+        if inputs.bytecode_address != INFER_ADDRESS {
+            return self.ethereum.run(context, inputs);
+        }
+        infer(context, inputs).map(Some)
+    }
+
+    fn warm_addresses(&self) -> &AddressSet {
+        &self.warm
+    }
+}
+
+/// Runs one call; `Err` ends the transaction.
+fn infer(context: &mut Context, inputs: &CallInputs) -> Result<InterpreterResult, String> {
+    let calldata = inputs.input.bytes(context);
+    let lane = &mut context.chain;
+    let mut gas = Gas::new(inputs.gas_limit);
+    let sends_value = inputs.value.transfer().is_some_and(|value| !value.is_zero());
+    let arguments = if sends_value { None } else { abi::decode(&calldata) };
+    let Some(arguments) = arguments else {
+        let result = match lane.refuse_malformed(inputs.gas_limit) {
+            Some(cost) if gas.record_regular_cost(cost) => InstructionResult::Revert,
+            _ => InstructionResult::PrecompileOOG,
+        };
+        return Ok(finish(result, Bytes::new(), gas));
+    };
+    let abi::Arguments { model_id, input, params, max_output } = arguments;
+    match lane.ask(model_id, input, params, max_output, inputs.gas_limit) {
+        Asked::Answer { gas: cost, status, output } => {
+            let paid = gas.record_regular_cost(cost);
+            debug_assert!(paid, "ask looks at the gas first");
+            Ok(finish(InstructionResult::Return, abi::encode_answer(status, &output), gas))
+        }
+        Asked::OutOfGas => Ok(finish(InstructionResult::PrecompileOOG, Bytes::new(), gas)),
+        Asked::Stop => Err("INFER".to_owned()),
+    }
+}
+
+fn finish(result: InstructionResult, output: Bytes, mut gas: Gas) -> InterpreterResult {
+    if !result.is_ok_or_revert() {
+        gas.spend_all();
+    }
+    InterpreterResult { result, output, gas }
+}

@@ -1,0 +1,232 @@
+//! From what revm changed to what the store must write: flat state, code, trie nodes, and the way back.
+
+use alloy_primitives::{Address, B256, Bytes, I256, KECCAK256_EMPTY, U256, keccak256};
+use rayon::prelude::*;
+use revm::state::{Account as Touched, Bytecode, EvmState};
+
+use super::account::Account;
+use super::reader::Reader;
+use super::store::{Promotion, Snapshot};
+use crate::error::{Failure, Result};
+use crate::keys::{self, TrieId};
+use crate::trie::{self, Change, NodeChange, Updated};
+
+/// A key of the store before and after a block; `None` where it is absent.
+pub(crate) struct KeyChange {
+    pub(crate) key: Vec<u8>,
+    pub(crate) before: Option<Bytes>,
+    pub(crate) after: Option<Bytes>,
+}
+
+/// Everything one block changes.
+pub(crate) struct ChangeSet {
+    pub(crate) state_root: B256,
+    /// Sorted by key, each once.
+    pub(crate) keys: Vec<KeyChange>,
+    pub(crate) promotion: Promotion,
+    /// Sum of all balances after the block less the sum before.
+    pub(crate) supply_change: I256,
+}
+
+/// One account that a block changed.
+pub(crate) struct AccountChange {
+    pub(crate) address: Address,
+    pub(crate) before: Option<Account>,
+    /// Its storage root is filled in by [`collect`].
+    pub(crate) after: Option<Account>,
+    /// (slot, before, after), sorted by slot; only those that differ.
+    pub(crate) slots: Vec<(U256, U256, U256)>,
+    /// Code that the account did not have before.
+    pub(crate) code: Option<Bytecode>,
+}
+
+/// Computes the change set of a block from revm's journaled state.
+pub(crate) fn change_set(reader: &Reader, state: &EvmState) -> Result<ChangeSet> {
+    let mut changes: Vec<_> =
+        state.iter().filter_map(|(address, touched)| differ(reader, *address, touched)).collect();
+    changes.sort_unstable_by_key(|change| change.address);
+    collect(reader.snapshot(), changes)
+}
+
+/// Computes the change set from changed accounts, sorted by address.
+pub(crate) fn collect(snapshot: &Snapshot, mut changes: Vec<AccountChange>) -> Result<ChangeSet> {
+    let epoch = snapshot.next_epoch()?;
+    let storage = update_storage(snapshot, &changes, epoch)?;
+    for (change, updated) in changes.iter_mut().zip(&storage) {
+        if let (Some(after), Some(updated)) = (&mut change.after, updated) {
+            after.storage_root = updated.hash;
+        }
+    }
+    let accounts = update_accounts(snapshot, &changes, epoch)?;
+    let codes = new_codes(snapshot, &changes)?;
+    assemble(changes, storage, accounts, codes)
+}
+
+/// What revm did to an account, if anything is left of it at the end of the block.
+fn differ(reader: &Reader, address: Address, touched: &Touched) -> Option<AccountChange> {
+    let before = reader.accounts.get(&address).copied().flatten();
+    // Destroyed by a transaction that created it, so the store has no slot of it, and not loaded since.
+    let destroyed = touched.is_selfdestructed_locally();
+    if destroyed || touched.info.is_empty() {
+        return before.is_some().then(|| AccountChange {
+            address,
+            before,
+            after: None,
+            slots: Vec::new(),
+            code: None,
+        });
+    }
+    let mut slots: Vec<_> = touched
+        .storage
+        .iter()
+        .filter_map(|(slot, entry)| {
+            let original = reader.slots.get(&(address, *slot)).copied().unwrap_or_default();
+            (entry.present_value != original).then_some((*slot, original, entry.present_value))
+        })
+        .collect();
+    slots.sort_unstable_by_key(|entry| entry.0);
+    let after = Account {
+        nonce: touched.info.nonce,
+        balance: touched.info.balance,
+        storage_root: before.map_or(trie::EMPTY_ROOT, |account| account.storage_root),
+        code_hash: touched.info.code_hash,
+    };
+    if before == Some(after) && slots.is_empty() {
+        return None;
+    }
+    let is_new_code =
+        after.code_hash != KECCAK256_EMPTY && before.is_none_or(|old| old.code_hash != after.code_hash);
+    let code = is_new_code.then(|| touched.info.code.clone()).flatten();
+    Some(AccountChange { address, before, after: Some(after), slots, code })
+}
+
+/// Updates the storage trie of every change with slots; aligned with `changes`.
+fn update_storage(
+    snapshot: &Snapshot,
+    changes: &[AccountChange],
+    epoch: u32,
+) -> Result<Vec<Option<Updated>>> {
+    changes
+        .par_iter()
+        .map(|change| {
+            if change.slots.is_empty() {
+                return Ok(None);
+            }
+            let mut leaves: Vec<_> = change
+                .slots
+                .par_iter()
+                .with_min_len(64)
+                .map(|(slot, _, value)| {
+                    let rlp = (!value.is_zero()).then(|| alloy_rlp::encode(value).into());
+                    Change::new(&keccak256(slot.to_be_bytes::<32>()), rlp)
+                })
+                .collect();
+            leaves.sort_unstable_by_key(|leaf| leaf.key);
+            let hash = change.before.map_or(trie::EMPTY_ROOT, |account| account.storage_root);
+            let root = snapshot.storage_root(&change.address, hash)?;
+            let nodes = snapshot.trie(TrieId::Storage(change.address));
+            trie::apply(&nodes, &root, &leaves, epoch).map(Some)
+        })
+        .collect()
+}
+
+fn update_accounts(snapshot: &Snapshot, changes: &[AccountChange], epoch: u32) -> Result<Updated> {
+    let mut leaves: Vec<_> = changes
+        .par_iter()
+        .with_min_len(64)
+        .map(|change| {
+            let rlp = change.after.map(|account| alloy_rlp::encode(account).into());
+            Change::new(&keccak256(change.address), rlp)
+        })
+        .collect();
+    leaves.sort_unstable_by_key(|leaf| leaf.key);
+    let root = snapshot.root()?;
+    trie::apply(&snapshot.trie(TrieId::Accounts), &root, &leaves, epoch)
+}
+
+/// Code that the store lacks, sorted by hash, each once.
+fn new_codes(snapshot: &Snapshot, changes: &[AccountChange]) -> Result<Vec<(B256, Bytecode)>> {
+    let mut codes: Vec<_> =
+        changes.iter().filter_map(|change| Some((change.after?.code_hash, change.code.clone()?))).collect();
+    codes.sort_unstable_by_key(|entry| entry.0);
+    codes.dedup_by_key(|entry| entry.0);
+    let hashes: Vec<_> = codes.iter().map(|entry| entry.0).collect();
+    let mut missing = snapshot.missing_codes(&hashes)?.into_iter();
+    codes.retain(|_| missing.next() == Some(true));
+    Ok(codes)
+}
+
+fn assemble(
+    changes: Vec<AccountChange>,
+    storage: Vec<Option<Updated>>,
+    accounts: Updated,
+    codes: Vec<(B256, Bytecode)>,
+) -> Result<ChangeSet> {
+    let mut keys = Vec::with_capacity(changes.len() * 4);
+    let mut promotion = Promotion::default();
+    let mut supply_change = I256::ZERO;
+    add_nodes(&mut keys, &mut promotion, TrieId::Accounts, accounts.nodes);
+    for (change, updated) in changes.iter().zip(storage) {
+        supply_change += balance(change.after)? - balance(change.before)?;
+        let encode = |account: Account| Bytes::from(alloy_rlp::encode(account));
+        keys.push(KeyChange {
+            key: keys::account(&change.address),
+            before: change.before.map(encode),
+            after: change.after.map(encode),
+        });
+        promotion.accounts.push((change.address, change.after));
+        for (slot, before, after) in &change.slots {
+            let key = keys::slot(&change.address, slot);
+            keys.push(KeyChange { key, before: slot_value(before), after: slot_value(after) });
+            promotion.slots.push(((change.address, *slot), *after));
+        }
+        if let Some(updated) = updated {
+            add_nodes(&mut keys, &mut promotion, TrieId::Storage(change.address), updated.nodes);
+            promotion.storage.push((change.address, updated.root));
+        }
+    }
+    for (hash, code) in &codes {
+        keys.push(KeyChange { key: keys::code(hash), before: None, after: Some(code.original_bytes()) });
+    }
+    promotion.codes = codes;
+    promotion.root = Some(accounts.root);
+    keys.par_sort_unstable_by(|a, b| a.key.cmp(&b.key));
+    Ok(ChangeSet { state_root: accounts.hash, keys, promotion, supply_change })
+}
+
+fn add_nodes(keys: &mut Vec<KeyChange>, promotion: &mut Promotion, id: TrieId, nodes: Vec<NodeChange>) {
+    for node in nodes {
+        // A node's size in memory, near enough: a branch's is 1.5 times its RLP.
+        promotion.trie_bytes += node.after.as_ref().map_or(0, |rlp| 160 + rlp.len() * 3 / 2);
+        keys.push(KeyChange { key: id.key(&node.path), before: node.before, after: node.after });
+    }
+}
+
+fn balance(account: Option<Account>) -> Result<I256> {
+    let balance = account.map_or(U256::ZERO, |account| account.balance);
+    I256::try_from(balance).map_err(|_| Failure::new("core.supply", "a balance exceeds 2**255"))
+}
+
+/// Stored form of a slot's value.
+fn slot_value(value: &U256) -> Option<Bytes> {
+    (!value.is_zero()).then(|| value.to_be_bytes_trimmed_vec().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slot_value;
+    use crate::trie::Child;
+    use alloy_primitives::{Bytes, U256};
+
+    #[test]
+    fn slot_values_have_no_leading_zeros() {
+        assert_eq!(slot_value(&U256::ZERO), None);
+        assert_eq!(slot_value(&U256::from(0x100)), Some(Bytes::from_static(&[1, 0])));
+    }
+
+    #[test]
+    fn a_child_is_small() {
+        // Sixteen of them make a branch: the trie's memory.
+        assert!(size_of::<Child>() <= 40);
+    }
+}

@@ -1,0 +1,119 @@
+//! What revm reads during one block, and what each thing was when the block began.
+
+use std::sync::Arc;
+
+use alloy_primitives::{Address, B256, U256};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use revm::Database;
+use revm::primitives::{AddressMap, HashMap};
+use revm::state::{AccountInfo, Bytecode};
+
+use super::account::Account;
+use super::store::Snapshot;
+use crate::error::{Failure, Result};
+use crate::infer::host::Callbacks;
+
+/// One account's replaced parts, for calls on a hypothetical state.
+#[derive(Clone, Default)]
+pub(crate) struct Override {
+    pub(crate) balance: Option<U256>,
+    pub(crate) nonce: Option<u64>,
+    pub(crate) code: Option<Bytecode>,
+    /// All slots, if the storage is replaced as a whole.
+    pub(crate) storage: Option<HashMap<U256, U256>>,
+    pub(crate) storage_diff: HashMap<U256, U256>,
+}
+
+/// Reads a snapshot for revm and keeps the originals.
+///
+/// revm's journal holds what a block has changed so far and asks here only once for each thing.
+pub(crate) struct Reader {
+    snapshot: Snapshot,
+    callbacks: Arc<Callbacks>,
+    pub(crate) accounts: AddressMap<Option<Account>>,
+    pub(crate) slots: HashMap<(Address, U256), U256>,
+    block_hashes: HashMap<u64, B256>,
+    overrides: AddressMap<Override>,
+}
+
+impl Reader {
+    pub(crate) fn new(snapshot: Snapshot, callbacks: Arc<Callbacks>) -> Self {
+        Self {
+            snapshot,
+            callbacks,
+            accounts: AddressMap::default(),
+            slots: HashMap::default(),
+            block_hashes: HashMap::default(),
+            overrides: AddressMap::default(),
+        }
+    }
+
+    pub(crate) fn with_overrides(mut self, overrides: AddressMap<Override>) -> Self {
+        self.overrides = overrides;
+        self
+    }
+
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    fn ask_block_hash(&self, number: u64) -> Result<B256> {
+        Python::attach(|py| {
+            let answer = self.callbacks.block_hash.call1(py, (number,))?;
+            if answer.is_none(py) {
+                return Ok(B256::ZERO);
+            }
+            let bytes = answer.bind(py).cast::<PyBytes>().map_err(PyErr::from)?;
+            B256::try_from(bytes.as_bytes())
+                .map_err(|_| Failure::new("core.bad_answer", "block_hash must answer 32 bytes"))
+        })
+    }
+}
+
+impl Database for Reader {
+    type Error = Failure;
+
+    fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>> {
+        let account = self.snapshot.account(&address)?;
+        self.accounts.insert(address, account);
+        let Some(replaced) = self.overrides.get(&address) else {
+            return Ok(account.map(|account| account.info()));
+        };
+        let mut info = account.unwrap_or(Account::EMPTY).info();
+        info.balance = replaced.balance.unwrap_or(info.balance);
+        info.nonce = replaced.nonce.unwrap_or(info.nonce);
+        if let Some(code) = &replaced.code {
+            info.code_hash = code.hash_slow();
+            info.code = Some(code.clone());
+        }
+        Ok(Some(info))
+    }
+
+    fn code_by_hash(&mut self, code_hash: B256) -> Result<Bytecode> {
+        self.snapshot.code(&code_hash)
+    }
+
+    fn storage(&mut self, address: Address, slot: U256) -> Result<U256> {
+        if let Some(replaced) = self.overrides.get(&address) {
+            if let Some(value) = replaced.storage_diff.get(&slot) {
+                return Ok(*value);
+            }
+            if let Some(storage) = &replaced.storage {
+                return Ok(storage.get(&slot).copied().unwrap_or_default());
+            }
+        }
+        let value = self.snapshot.slot(&address, &slot)?;
+        self.slots.insert((address, slot), value);
+        Ok(value)
+    }
+
+    fn block_hash(&mut self, number: u64) -> Result<B256> {
+        if let Some(hash) = self.block_hashes.get(&number) {
+            return Ok(*hash);
+        }
+        let hash = self.ask_block_hash(number)?;
+        self.block_hashes.insert(number, hash);
+        Ok(hash)
+    }
+}
