@@ -44,7 +44,9 @@ find_uv() { # uv from PATH, or one of our own beside the cache
   if [ ! -x "$cache/uv/bin/uv" ]; then
     say "installing uv into $cache/uv"
     mkdir -p "$cache"
-    "$(find_python)" -m venv "$cache/uv" || fail "Python's venv module is missing." "Debian, Ubuntu: apt install python3-venv"
+    local python
+    python="$(find_python)" || exit 1
+    "$python" -m venv "$cache/uv" || fail "Python's venv module is missing." "Debian, Ubuntu: apt install python3-venv"
     "$cache/uv/bin/python" -m pip install --quiet uv
   fi
   echo "$cache/uv/bin/uv"
@@ -54,11 +56,12 @@ setup_python() {
   local want stamp=.venv/.stamp-python
   want="$(hash_of requirements.lock)"
   [ -x "$venv_python" ] && fresh "$stamp" "$want" && return
-  local uv
-  uv="$(find_uv)"
+  local uv python
+  uv="$(find_uv)" || exit 1
   if [ ! -x "$venv_python" ]; then
     say "making .venv"
-    UV_PYTHON_DOWNLOADS=never "$uv" venv --quiet --python "$(find_python)" .venv
+    python="$(find_python)" || exit 1
+    UV_PYTHON_DOWNLOADS=never "$uv" venv --quiet --python "$python" .venv
   fi
   say "installing requirements.lock (the first time downloads torch with its CUDA libraries: gigabytes)"
   "$uv" pip install --quiet --python "$venv_python" --require-hashes -r requirements.lock
@@ -72,8 +75,10 @@ setup_native() {
   command -v cargo >/dev/null 2>&1 || fail "cargo is missing: the EVM core is written in Rust." \
     "Install Rust's stable toolchain (rustup, or Debian's and Fedora's package rustup), open a new shell, run make again." \
     "Only building needs it; a built node runs without it."
+  local uv
+  uv="$(find_uv)" || exit 1
   say "building the Rust core (minutes the first time; output in $CARGO_TARGET_DIR)"
-  PATH="$PWD/.venv/bin:$PATH" "$(find_uv)" pip install --quiet --python "$venv_python" \
+  PATH="$PWD/.venv/bin:$PATH" "$uv" pip install --quiet --python "$venv_python" \
     --no-deps --no-build-isolation --reinstall-package bitai-node --editable .
   echo "$want" >"$stamp"
 }
