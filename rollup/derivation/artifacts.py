@@ -14,7 +14,6 @@ from primitives.ids import XOnlyKey
 from rollup.batch.channel import Frame, decode_frame
 from rollup.derivation.errors import ArtifactCode
 from rollup.derivation.events import EnvelopeOutcome
-from rollup.derivation.machine import describe
 from rollup.derivation.pieces import Assembly, Fit
 from rollup.limits import Limits
 
@@ -56,32 +55,46 @@ def step(
     limits: Limits, state: ArtifactState, height: int, envelopes: Iterable[Envelope]
 ) -> ArtifactTransition:
     """Take in the chunks of one L1 block, then forget uploads that took too long."""
-    uploads = dict(state.uploads)
+    desk = _Desk(dict(state.uploads), sum(upload.size for upload in state.uploads.values()))
     complete: list[CompleteArtifact] = []
     outcomes: list[EnvelopeOutcome] = []
     for envelope in envelopes:
         if envelope.header.kind != EnvelopeKind.ARTIFACT_CHUNK:
             continue
-        code = _take_chunk(limits, uploads, envelope, height)
+        code = _take_chunk(limits, desk, envelope, height)
         key = (envelope.signer, envelope.header.number)
-        upload = uploads.get(key)
-        if not code and upload is not None and upload.is_complete:
-            del uploads[key]
-            if upload.is_intact:
-                place = (envelope.tx_index, envelope.position)
-                complete.append(CompleteArtifact(*key, upload.content, *place))
-            else:
-                code = ArtifactCode.CONTENT_HASH
-        outcomes.append(describe(envelope, code))
-    kept = {
-        key: upload
-        for key, upload in uploads.items()
-        if height - upload.first_height < limits.artifact_timeout
-    }
+        upload = None if code else desk.take_complete(key)
+        if upload is not None and upload.is_intact:
+            complete.append(CompleteArtifact(*key, upload.content, envelope.tx_index, envelope.position))
+        elif upload is not None:
+            code = ArtifactCode.CONTENT_HASH
+        outcomes.append(EnvelopeOutcome.of(envelope, code))
+    oldest = height - limits.artifact_timeout
+    kept = {key: upload for key, upload in desk.uploads.items() if upload.first_height > oldest}
     return ArtifactTransition(ArtifactState(kept), tuple(complete), tuple(outcomes))
 
 
-def _take_chunk(limits: Limits, uploads: dict[UploadKey, Assembly], envelope: Envelope, height: int) -> str:
+@dataclass(slots=True)
+class _Desk:
+    """The uploads while one L1 block is worked through, with the bytes that they hold together."""
+
+    uploads: dict[UploadKey, Assembly]
+    buffered: int
+
+    def add(self, key: UploadKey, upload: Assembly, frame: Frame, index: int) -> None:
+        self.uploads[key] = upload.add(frame, index)
+        self.buffered += len(frame.data)
+
+    def take_complete(self, key: UploadKey) -> Assembly | None:
+        """Return an upload that has all its chunks, and keep it no longer."""
+        upload = self.uploads[key]
+        if not upload.is_complete:
+            return None
+        self.buffered -= upload.size
+        return self.uploads.pop(key)
+
+
+def _take_chunk(limits: Limits, desk: _Desk, envelope: Envelope, height: int) -> str:
     """Add a chunk to its upload, or say why not."""
     try:
         frame = decode_frame(envelope.payload)
@@ -90,26 +103,24 @@ def _take_chunk(limits: Limits, uploads: dict[UploadKey, Assembly], envelope: En
     if frame.of > limits.artifact_chunks:
         return ArtifactCode.TOO_MANY_CHUNKS
     key = (envelope.signer, envelope.header.number)
-    upload = uploads.get(key) or Assembly.begin(frame, height)
+    upload = desk.uploads.get(key) or Assembly.begin(frame, height)
     fit = upload.fit(frame, envelope.header.index)
     if fit is not Fit.NEW:
         return _MISFITS[fit]
-    code = _check_room(limits, uploads, key, frame)
+    code = _check_room(limits, desk, key, frame)
     if not code:
-        uploads[key] = upload.add(frame, envelope.header.index)
+        desk.add(key, upload, frame, envelope.header.index)
     return code
 
 
-def _check_room(
-    limits: Limits, uploads: Mapping[UploadKey, Assembly], key: UploadKey, frame: Frame
-) -> ArtifactCode:
-    held = uploads.get(key)
+def _check_room(limits: Limits, desk: _Desk, key: UploadKey, frame: Frame) -> ArtifactCode:
+    held = desk.uploads.get(key)
     if held is None:
-        of_signer = sum(signer == key[0] for signer, _ in uploads)
-        if len(uploads) >= limits.open_artifacts or of_signer >= limits.signer_artifacts:
+        of_signer = sum(signer == key[0] for signer, _ in desk.uploads)
+        if len(desk.uploads) >= limits.open_artifacts or of_signer >= limits.signer_artifacts:
             return ArtifactCode.TOO_MANY_OPEN
     if (held.size if held else 0) + len(frame.data) > limits.artifact_bytes:
         return ArtifactCode.TOO_LARGE
-    if sum(upload.size for upload in uploads.values()) + len(frame.data) > limits.artifact_buffered_bytes:
+    if desk.buffered + len(frame.data) > limits.artifact_buffered_bytes:
         return ArtifactCode.BUFFER_FULL
     return ArtifactCode.ACCEPTED

@@ -1,7 +1,8 @@
 """Derive blocks from one Bitcoin block after the other: L1 blocks in, block data out.
 
-`step(config, state, event) -> Transition(state, signals)`: frames first, then the channels that they complete,
-then blocks without batch data if the sequencer's window has passed. Whatever the block holds, a state comes out.
+`step(config, state, event) -> Transition(state, signals)`: frames first, then the channels that they
+complete, then blocks without batch data if the sequencer's window has passed. Whatever the L1 block holds, a
+state comes out.
 Spec: docs/spec/derivation.md.
 """
 
