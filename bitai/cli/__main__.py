@@ -1,4 +1,4 @@
-"""`python -m bitai` is `bitai-node`."""
+"""`python -m bitai.cli` is `bitai-node`."""
 
 from bitai.cli import main
 
