@@ -1,0 +1,1 @@
+"""Drivers that follow: Bitcoin's blocks, and the blocks that the sequencer signs."""
