@@ -97,10 +97,8 @@ class FakeNode:
         if isinstance(message, Hello):
             assert message.nonce == nonce
             neuron = recover_hello(self.chain, message)
-            if self.before_welcome is not None:
-                await socket.send_bytes(encode_message(self.before_welcome))
-                return
-            await socket.send_bytes(encode_message(Welcome(neuron, self.heartbeat_ms)))
+            said = self.before_welcome or Welcome(neuron, self.heartbeat_ms)
+            await socket.send_bytes(encode_message(said))
             self.socket = socket
         shelf = {
             Hello: self.hellos,
