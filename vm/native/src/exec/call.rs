@@ -153,7 +153,7 @@ impl Simulation {
         mut lane: Lane,
         gas_limit: u64,
     ) -> Result<(CallResult, Lane)> {
-        lane.begin(self.missing, self.answers.clone());
+        lane.begin(self.missing, self.answers.clone(), Some(0));
         let reader =
             Reader::new(snapshot.clone(), self.callbacks.clone()).with_overrides(self.overrides.clone());
         let mut evm = build(Journal::new(reader), lane, &self.env, self.cfg.clone());

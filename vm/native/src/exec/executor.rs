@@ -13,11 +13,11 @@ use super::pending::Pending;
 use crate::block::receipt::Receipt;
 use crate::block::records;
 use crate::block::sealed::{Commitments, SealedBlock, Sealing, seal};
-use crate::convert::{Addr, Blob, Hash};
+use crate::convert::Hash;
 use crate::env::BlockEnv;
 use crate::error::{Failure, Result};
-use crate::infer::host::{Host, Output, Tier};
-use crate::infer::lane::{Answer, Answers, Lane, Missing};
+use crate::infer::host::{Host, Tier, parse_answer};
+use crate::infer::lane::{Answers, Lane, Missing};
 use crate::rules::Rules;
 use crate::state::store::{Promotion, Snapshot};
 use crate::state::world::State;
@@ -202,13 +202,7 @@ pub(crate) fn parse_answers(mapping: Option<Bound<'_, PyAny>>) -> PyResult<Optio
     let mut answers = Answers::default();
     for item in items.iter() {
         let (hash, answer): (Hash, Bound<'_, PyAny>) = item.extract()?;
-        let (status, output, neuron, record): (u8, Blob, Option<Addr>, u64) = answer.extract()?;
-        let answer = Answer {
-            output: Output { status, output: output.0 },
-            neuron: neuron.map(|neuron| neuron.0),
-            record,
-        };
-        answers.insert(B256::from(hash.0), answer);
+        answers.insert(B256::from(hash.0), parse_answer(&answer)?);
     }
     Ok((!answers.is_empty()).then(|| Arc::new(answers)))
 }

@@ -105,8 +105,13 @@ impl Pending {
     ) -> Result<Vec<Ended>> {
         self.prefetch(transactions)?;
         self.with_evm(|evm, env, progress| {
-            let turns = transactions.iter().zip(answers);
-            turns.map(|(tx, answers)| run_user(evm, env, progress, tx, answers, missing)).collect()
+            let turns = transactions.iter().zip(answers).enumerate();
+            turns
+                .map(|(position, (tx, answers))| {
+                    evm.ctx.chain.begin(missing, answers, Some(position));
+                    run_user(evm, env, progress, tx)
+                })
+                .collect()
         })
     }
 
@@ -151,7 +156,7 @@ fn failure(error: Error) -> Failure {
 }
 
 fn run_system(evm: &mut Evm, progress: &mut Progress, tx: &SystemTransaction) -> Result<Arc<ReceiptFacts>> {
-    evm.ctx.chain.begin(Missing::Unavailable, None);
+    evm.ctx.chain.begin(Missing::Unavailable, None, None);
     let (result, nonce) = system::run(evm, tx.to_revm(), tx.fields.mint).map_err(failure)?;
     let result = match result {
         Ok(result) => result,
@@ -170,21 +175,13 @@ fn run_system(evm: &mut Evm, progress: &mut Progress, tx: &SystemTransaction) ->
     Ok(progress.include(evm, identity, result).0)
 }
 
-fn run_user(
-    evm: &mut Evm,
-    env: &BlockEnv,
-    progress: &mut Progress,
-    tx: &Tx,
-    answers: Option<Arc<Answers>>,
-    missing: Missing,
-) -> Result<Ended> {
+fn run_user(evm: &mut Evm, env: &BlockEnv, progress: &mut Progress, tx: &Tx) -> Result<Ended> {
     if tx.env.gas_limit > env.gas_limit.saturating_sub(progress.gas_used) {
         return Ok(Ended::skipped(
             "tx.block_gas",
             "the block has less gas left than the transaction declares",
         ));
     }
-    evm.ctx.chain.begin(missing, answers);
     evm.ctx.tx = tx.env.clone();
     let result = match UserHandler.run(evm) {
         Ok(result) => result,

@@ -6,13 +6,16 @@ use alloy_primitives::{B256, Bytes};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::request::Request;
+use super::lane::Answer;
+use super::request::{InferenceRequest, Request};
+use crate::convert::{Addr, Blob};
 use crate::error::{Failure, Result};
 
 /// Python callables; see `Host` in `vm/_core.pyi`.
 pub(crate) struct Callbacks {
     models: Py<PyAny>,
     infer: Py<PyAny>,
+    answer: Option<Py<PyAny>>,
     pub(crate) block_hash: Py<PyAny>,
 }
 
@@ -25,9 +28,9 @@ pub(crate) struct Host {
 #[pymethods]
 impl Host {
     #[new]
-    #[pyo3(signature = (*, models, infer, block_hash))]
-    fn new(models: Py<PyAny>, infer: Py<PyAny>, block_hash: Py<PyAny>) -> Self {
-        Self { callbacks: Arc::new(Callbacks { models, infer, block_hash }) }
+    #[pyo3(signature = (*, models, infer, block_hash, answer = None))]
+    fn new(models: Py<PyAny>, infer: Py<PyAny>, block_hash: Py<PyAny>, answer: Option<Py<PyAny>>) -> Self {
+        Self { callbacks: Arc::new(Callbacks { models, infer, answer, block_hash }) }
     }
 }
 
@@ -78,6 +81,20 @@ impl Callbacks {
         })
     }
 
+    /// Answer to a neuron-tier call of the transaction at `position`, if the host knows one.
+    pub(crate) fn answer(&self, position: usize, request: &Request) -> Result<Option<Answer>> {
+        let Some(callback) = &self.answer else { return Ok(None) };
+        Python::attach(|py| {
+            let answer = callback.call1(py, (position, InferenceRequest(request.clone())))?;
+            if answer.is_none(py) {
+                return Ok(None);
+            }
+            let answer = parse_answer(answer.bind(py))
+                .map_err(|error| Failure::new("core.bad_answer", format!("answer: {error}")))?;
+            Ok(Some(answer))
+        })
+    }
+
     /// Runs an on-chain model.
     pub(crate) fn infer(&self, request: &Request) -> Result<Output> {
         Python::attach(|py| {
@@ -98,4 +115,14 @@ impl Callbacks {
             Ok(Output { status, output: output.into() })
         })
     }
+}
+
+/// An answer from the tuple (status, output, neuron, record).
+pub(crate) fn parse_answer(answer: &Bound<'_, PyAny>) -> PyResult<Answer> {
+    let (status, output, neuron, record): (u8, Blob, Option<Addr>, i64) = answer.extract()?;
+    Ok(Answer {
+        output: Output { status, output: output.0 },
+        neuron: neuron.map(|neuron| neuron.0),
+        record: u64::try_from(record).ok(),
+    })
 }

@@ -28,7 +28,8 @@ pub(crate) enum Missing {
 pub(crate) struct Answer {
     pub(crate) output: Output,
     pub(crate) neuron: Option<Address>,
-    pub(crate) record: u64,
+    /// Index of the record; None for an answer that needs none.
+    pub(crate) record: Option<u64>,
 }
 
 pub(crate) type Answers = HashMap<B256, Answer>;
@@ -90,6 +91,8 @@ pub(crate) struct Lane {
     macs_used: [u64; 2],
     pub(crate) missing: Missing,
     answers: Option<Arc<Answers>>,
+    /// Which transaction the host is asked about; None: it is not asked.
+    position: Option<usize>,
     pub(crate) turn: Turn,
 }
 
@@ -103,6 +106,7 @@ impl Lane {
             macs_used: [0; 2],
             missing: Missing::Unavailable,
             answers: None,
+            position: None,
             turn: Turn::default(),
         }
     }
@@ -112,9 +116,15 @@ impl Lane {
     }
 
     /// Begins a transaction.
-    pub(crate) fn begin(&mut self, missing: Missing, answers: Option<Arc<Answers>>) {
+    pub(crate) fn begin(
+        &mut self,
+        missing: Missing,
+        answers: Option<Arc<Answers>>,
+        position: Option<usize>,
+    ) {
         self.missing = missing;
         self.answers = answers;
+        self.position = position;
         self.turn = Turn::default();
     }
 
@@ -216,9 +226,12 @@ impl Lane {
 
     fn answer_from_record(&mut self, request: Request) -> Asked {
         let max_output = u64::from(request.max_output);
-        let answer = self.answers.as_ref().and_then(|answers| answers.get(&request.hash));
+        let answer = match self.known_answer(&request) {
+            Ok(answer) => answer,
+            Err(failure) => return self.stop(Stop::Fail(failure)),
+        };
         // An answer that is too long is none: its price was never paid.
-        let answer = answer.filter(|answer| answer.output.output.len() as u64 <= max_output).cloned();
+        let answer = answer.filter(|answer| answer.output.output.len() as u64 <= max_output);
         let Some(answer) = answer else {
             return match self.missing {
                 Missing::Park => self.stop(Stop::Park(request)),
@@ -232,10 +245,22 @@ impl Lane {
         let unused = max_output - answer.output.output.len() as u64;
         let gas = request.gas - unused * self.rules.infer_byte_gas;
         self.turn.requests.push(request);
-        if !self.turn.used_records.contains(&answer.record) {
-            self.turn.used_records.push(answer.record);
+        if let Some(record) = answer.record.filter(|record| !self.turn.used_records.contains(record)) {
+            self.turn.used_records.push(record);
         }
         self.charge(gas, answer.neuron, answer.output)
+    }
+
+    /// Answer among those of the transaction; else the host's, kept among them.
+    fn known_answer(&mut self, request: &Request) -> Result<Option<Answer>> {
+        let given = self.answers.as_ref().and_then(|answers| answers.get(&request.hash)).cloned();
+        let (None, Some(position)) = (&given, self.position) else { return Ok(given) };
+        let answer = self.callbacks.answer(position, request)?;
+        if let Some(answer) = &answer {
+            let answers = Arc::make_mut(self.answers.get_or_insert_default());
+            answers.insert(request.hash, answer.clone());
+        }
+        Ok(answer)
     }
 
     /// Takes MACs from the block's budget; answers how the call ends if they are not there.

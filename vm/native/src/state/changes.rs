@@ -9,7 +9,7 @@ use super::reader::Reader;
 use super::store::{Promotion, Snapshot};
 use crate::error::{Failure, Result};
 use crate::keys::{self, TrieId};
-use crate::trie::{self, Change, NodeChange, Updated};
+use crate::trie::{self, Change, Child, NodeChange, Updated, Visit};
 
 /// A key of the store before and after a block; `None` where it is absent.
 pub(crate) struct KeyChange {
@@ -51,13 +51,27 @@ pub(crate) fn change_set(reader: &Reader, state: &EvmState) -> Result<ChangeSet>
 /// Computes the change set from changed accounts, sorted by address.
 pub(crate) fn collect(snapshot: &Snapshot, mut changes: Vec<AccountChange>) -> Result<ChangeSet> {
     let epoch = snapshot.next_epoch()?;
-    let storage = update_storage(snapshot, &changes, epoch)?;
+    let mut batches = batches(snapshot, &changes)?;
+    let places: Vec<_> = batches.iter().map(|batch| batch.id).collect();
+    let visits: Vec<_> = batches.iter().map(|batch| Visit { root: &batch.root, changes: &batch.leaves }).collect();
+    let ahead = trie::prefetch(&visits, epoch, |wanted| {
+        let wanted: Vec<_> = wanted.iter().map(|(trie, path)| (places[*trie], *path)).collect();
+        snapshot.trie_nodes(&wanted)
+    })?;
+    let accounts = batches.remove(0);
+    let storage: Vec<_> = batches
+        .par_iter()
+        .zip(&ahead[1..])
+        .map(|(batch, ahead)| trie::apply(&snapshot.trie(batch.id), &batch.root, &batch.leaves, epoch, ahead))
+        .collect::<Result<_>>()?;
+    let storage = align(&changes, storage);
     for (change, updated) in changes.iter_mut().zip(&storage) {
         if let (Some(after), Some(updated)) = (&mut change.after, updated) {
             after.storage_root = updated.hash;
         }
     }
-    let accounts = update_accounts(snapshot, &changes, epoch)?;
+    let leaves = with_accounts(accounts.leaves, &changes);
+    let accounts = trie::apply(&snapshot.trie(TrieId::Accounts), &accounts.root, &leaves, epoch, &ahead[0])?;
     let codes = new_codes(snapshot, &changes)?;
     assemble(changes, storage, accounts, codes)
 }
@@ -100,48 +114,53 @@ fn differ(reader: &Reader, address: Address, touched: &Touched) -> Option<Accoun
     Some(AccountChange { address, before, after: Some(after), slots, code })
 }
 
-/// Updates the storage trie of every change with slots; aligned with `changes`.
-fn update_storage(
-    snapshot: &Snapshot,
-    changes: &[AccountChange],
-    epoch: u32,
-) -> Result<Vec<Option<Updated>>> {
-    changes
-        .par_iter()
-        .map(|change| {
-            if change.slots.is_empty() {
-                return Ok(None);
-            }
-            let mut leaves: Vec<_> = change
-                .slots
-                .par_iter()
-                .with_min_len(64)
-                .map(|(slot, _, value)| {
-                    let rlp = (!value.is_zero()).then(|| alloy_rlp::encode(value).into());
-                    Change::new(&keccak256(slot.to_be_bytes::<32>()), rlp)
-                })
-                .collect();
-            leaves.sort_unstable_by_key(|leaf| leaf.key);
-            let hash = change.before.map_or(trie::EMPTY_ROOT, |account| account.storage_root);
-            let root = snapshot.storage_root(&change.address, hash)?;
-            let nodes = snapshot.trie(TrieId::Storage(change.address));
-            trie::apply(&nodes, &root, &leaves, epoch).map(Some)
-        })
-        .collect()
+/// One trie and its changes.
+struct Batch {
+    id: TrieId,
+    root: Child,
+    leaves: Vec<Change>,
 }
 
-fn update_accounts(snapshot: &Snapshot, changes: &[AccountChange], epoch: u32) -> Result<Updated> {
-    let mut leaves: Vec<_> = changes
-        .par_iter()
-        .with_min_len(64)
-        .map(|change| {
-            let rlp = change.after.map(|account| alloy_rlp::encode(account).into());
-            Change::new(&keccak256(change.address), rlp)
-        })
-        .collect();
+/// The account trie's batch, its values still missing, then one for each change with slots, in their order.
+fn batches(snapshot: &Snapshot, changes: &[AccountChange]) -> Result<Vec<Batch>> {
+    let mut leaves: Vec<_> =
+        changes.par_iter().with_min_len(64).map(|change| Change::new(&keccak256(change.address), None)).collect();
     leaves.sort_unstable_by_key(|leaf| leaf.key);
-    let root = snapshot.root()?;
-    trie::apply(&snapshot.trie(TrieId::Accounts), &root, &leaves, epoch)
+    let mut batches = vec![Batch { id: TrieId::Accounts, root: snapshot.root()?, leaves }];
+    for change in changes.iter().filter(|change| !change.slots.is_empty()) {
+        let hash = change.before.map_or(trie::EMPTY_ROOT, |account| account.storage_root);
+        let root = snapshot.storage_root(&change.address, hash)?;
+        batches.push(Batch { id: TrieId::Storage(change.address), root, leaves: slot_leaves(&change.slots) });
+    }
+    Ok(batches)
+}
+
+fn slot_leaves(slots: &[(U256, U256, U256)]) -> Vec<Change> {
+    let leaf = |(slot, _, value): &(U256, U256, U256)| {
+        let rlp = (!value.is_zero()).then(|| alloy_rlp::encode(value).into());
+        Change::new(&keccak256(slot.to_be_bytes::<32>()), rlp)
+    };
+    let mut leaves: Vec<_> = slots.par_iter().with_min_len(64).map(leaf).collect();
+    leaves.sort_unstable_by_key(|leaf| leaf.key);
+    leaves
+}
+
+/// Gives each change its updated storage trie, if it has slots.
+fn align(changes: &[AccountChange], storage: Vec<Updated>) -> Vec<Option<Updated>> {
+    let mut storage = storage.into_iter();
+    changes.iter().map(|change| if change.slots.is_empty() { None } else { storage.next() }).collect()
+}
+
+/// Fills in the accounts now that their storage roots are known.
+fn with_accounts(mut leaves: Vec<Change>, changes: &[AccountChange]) -> Vec<Change> {
+    let accounts: HashMap<Nibbles, Option<Account>> = changes
+        .iter()
+        .map(|change| (Nibbles::unpack(keccak256(change.address)), change.after))
+        .collect();
+    for leaf in &mut leaves {
+        leaf.value = accounts[&leaf.key].map(|account| alloy_rlp::encode(account).into());
+    }
+    leaves
 }
 
 /// Code that the store lacks, sorted by hash, each once.

@@ -388,6 +388,17 @@ impl Snapshot {
         Ok(self.lock()?.epoch + 1)
     }
 
+    /// Stored nodes of any tries, in one batch.
+    pub(crate) fn trie_nodes(&self, places: &[(TrieId, Nibbles)]) -> Result<Vec<Bytes>> {
+        let keys: Vec<_> = places.iter().map(|(id, path)| id.key(path)).collect();
+        let values = self.store.fetch(&keys)?;
+        drop(self.lock()?);
+        let node = |(rlp, (id, path)): (Option<Vec<u8>>, &(TrieId, Nibbles))| {
+            rlp.map(Bytes::from).ok_or_else(|| missing_node(*id, path))
+        };
+        values.into_iter().zip(places).map(node).collect()
+    }
+
     pub(crate) fn trie(&self, id: TrieId) -> TrieNodes<'_> {
         TrieNodes { snapshot: self, id }
     }
@@ -412,9 +423,12 @@ impl NodeSource for TrieNodes<'_> {
     fn node(&self, path: &Nibbles) -> Result<Bytes> {
         let rlp = self.snapshot.fetch_one(self.id.key(path))?;
         drop(self.snapshot.lock()?);
-        rlp.map(Bytes::from)
-            .ok_or_else(|| Failure::corrupt(format!("no trie node at {:?} {path:?}", self.id)))
+        rlp.map(Bytes::from).ok_or_else(|| missing_node(self.id, path))
     }
+}
+
+fn missing_node(id: TrieId, path: &Nibbles) -> Failure {
+    Failure::corrupt(format!("no trie node at {id:?} {path:?}"))
 }
 
 fn decode_account(value: Option<Vec<u8>>) -> Result<Option<Account>> {

@@ -6,6 +6,7 @@
 
 mod commit;
 mod node;
+mod prefetch;
 mod proof;
 mod prune;
 mod update;
@@ -18,6 +19,7 @@ use alloy_trie::Nibbles;
 
 use crate::error::Result;
 pub(crate) use node::Child;
+pub(crate) use prefetch::{Ahead, Visit, prefetch};
 pub(crate) use proof::prove;
 pub(crate) use prune::prune;
 
@@ -66,15 +68,17 @@ pub(crate) fn stored(root: B256) -> Child {
 
 /// Applies changes, sorted by key and each key once, to the trie under `root`.
 ///
-/// New nodes carry `epoch`, the number that [`prune`] later tells old ones by.
+/// Nodes come from `ahead` (see [`prefetch`]) where it has them. New nodes carry `epoch`, the number that [`prune`]
+/// later tells old ones by.
 pub(crate) fn apply(
     source: &dyn NodeSource,
     root: &Child,
     changes: &[Change],
     epoch: u32,
+    ahead: &Ahead,
 ) -> Result<Updated> {
     debug_assert!(changes.windows(2).all(|pair| pair[0].key < pair[1].key));
-    let mut updater = update::Updater::new(source, epoch);
+    let mut updater = update::Updater::new(source, epoch, ahead);
     let changed = updater.apply(root, Nibbles::new(), changes)?;
     let (root, after) = match changed {
         Some(child) => commit::commit(child, changes.len()),

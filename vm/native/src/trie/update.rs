@@ -1,11 +1,13 @@
 //! Structure of the trie after a batch of sorted changes; hashes come later, in `commit`.
 
+use std::sync::Arc;
+
 use alloy_primitives::{B256, Bytes};
 use alloy_trie::Nibbles;
 use rayon::prelude::*;
 
 use super::node::{Child, Kind, Node, Reference};
-use super::{Change, NodeSource};
+use super::{Ahead, Change, NodeSource};
 use crate::error::Result;
 
 /// Groups smaller than this are not worth another thread.
@@ -15,12 +17,13 @@ const PARALLEL_CHANGES: usize = 128;
 pub(super) struct Updater<'a> {
     source: &'a dyn NodeSource,
     epoch: u32,
+    ahead: &'a Ahead,
     replaced: Vec<(Nibbles, Bytes)>,
 }
 
 impl<'a> Updater<'a> {
-    pub(super) fn new(source: &'a dyn NodeSource, epoch: u32) -> Self {
-        Self { source, epoch, replaced: Vec::new() }
+    pub(super) fn new(source: &'a dyn NodeSource, epoch: u32, ahead: &'a Ahead) -> Self {
+        Self { source, epoch, ahead, replaced: Vec::new() }
     }
 
     /// Stored nodes that are no longer what or where they were.
@@ -126,11 +129,11 @@ impl<'a> Updater<'a> {
             .map(|group| (group[0].key.get_unchecked(path.len()), group))
             .collect();
         let results: Vec<_> = if changes.len() >= PARALLEL_CHANGES && groups.len() > 1 {
-            let (source, epoch) = (self.source, self.epoch);
+            let (source, epoch, ahead) = (self.source, self.epoch, self.ahead);
             let parts: Vec<_> = groups
                 .par_iter()
                 .map(|(nibble, group)| {
-                    let mut part = Updater::new(source, epoch);
+                    let mut part = Updater::new(source, epoch, ahead);
                     let result = part.apply(&children[usize::from(*nibble)], below(path, *nibble), group);
                     (*nibble, result, part.replaced)
                 })
@@ -221,7 +224,10 @@ impl<'a> Updater<'a> {
         if fork == depth { branch } else { Node::extension(first.slice(depth..fork), branch, self.epoch) }
     }
 
-    fn load(&self, path: &Nibbles, hash: B256) -> Result<std::sync::Arc<Node>> {
+    fn load(&self, path: &Nibbles, hash: B256) -> Result<Arc<Node>> {
+        if let Some(node) = self.ahead.get(path) {
+            return Ok(node.clone());
+        }
         Node::decode_stored(&self.source.node(path)?, hash, self.epoch)
     }
 
@@ -248,7 +254,7 @@ fn below(path: Nibbles, nibble: u8) -> Nibbles {
 }
 
 /// The run of sorted changes whose keys begin with `prefix`.
-fn with_prefix<'c>(changes: &'c [Change], prefix: &Nibbles) -> &'c [Change] {
+pub(super) fn with_prefix<'c>(changes: &'c [Change], prefix: &Nibbles) -> &'c [Change] {
     let start = changes.partition_point(|change| change.key.slice(..prefix.len()) < *prefix);
     let length = changes[start..].partition_point(|change| change.key.starts_with(prefix));
     &changes[start..start + length]
