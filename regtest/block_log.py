@@ -27,6 +27,7 @@ FILE_MARK: Final = b"BTAILOG\x01"
 MAX_PAYLOAD_BYTES: Final = MAX_BLOCK_WEIGHT
 """A block has at least one weight unit for each byte."""
 _FRAME: Final = struct.Struct(">BII")
+FRAME_BYTES: Final = _FRAME.size
 
 
 class RecordKind(IntEnum):

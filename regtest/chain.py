@@ -17,7 +17,7 @@ from typing import Final
 from primitives.bitcoin.parser import ParsedBlock, parse_block
 from primitives.errors import InvariantViolation, Rejected
 from primitives.ids import L1Hash, OutPoint, Txid
-from regtest.block_log import BlockLog, RecordKind
+from regtest.block_log import FRAME_BYTES, BlockLog, RecordKind
 from regtest.block_tree import BlockRow, BlockTree, with_verdict
 from regtest.coins import Coin
 from regtest.faults import FaultPoint, nothing
@@ -30,6 +30,8 @@ INDEX_DIRECTORY: Final = "index"
 KERNEL_PREFIX: Final = "kernel-"
 _LOG_END: Final = "log_end"
 _GENERATION: Final = "generation"
+_REPLAY_STEP: Final = 100
+"""Blocks between two writes of the index while it is rebuilt: synchronising costs more than the block."""
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +73,16 @@ class _Pending:
     offset: int
     length: int
     block_hash: L1Hash
+
+    @property
+    def start(self) -> int:
+        """Return where the record begins, which is where the one before it ends."""
+        return self.offset - FRAME_BYTES
+
+    @property
+    def end(self) -> int:
+        """Return where the next record begins."""
+        return self.offset + self.length
 
 
 class Chain:
@@ -341,10 +353,7 @@ class Chain:
         batch = self._index.batch()
         self._catch_up(batch)
         self._follow(batch, trusted)
-        for record in pending:
-            self._replay(record)
-        if self._index.number(_LOG_END) != self._log.end:
-            self.keep_number(_LOG_END, self._log.end)
+        self._replay(pending)
 
     def _pending(self, trusted: int) -> Iterator[_Pending]:
         """Yield what the log holds beyond the index, without the blocks' bytes."""
@@ -366,15 +375,29 @@ class Chain:
         batch.put_row(root)
         batch.write()
 
-    def _replay(self, record: _Pending) -> None:
-        """Act again on a record that the index had not heard of."""
-        if record.kind is not RecordKind.BLOCK:
-            self._next_generation(record.kind, record.block_hash, record.offset + record.length)
-            return
-        raw = self._log.read(record.offset, record.length)
-        block = parse_block(raw)
-        if block.header.hash not in self._tree and block.header.previous in self._tree:
-            self._accept(block, record.offset)
+    def _replay(self, pending: list[_Pending]) -> None:
+        """Act again on records that the index had not heard of, writing it once for many blocks."""
+        batch = self._index.batch()
+        waiting = 0
+        for record in pending:
+            if record.kind is RecordKind.BLOCK:
+                self._replay_block(record, batch)
+                waiting += 1
+            if waiting == _REPLAY_STEP or (waiting and record.kind is not RecordKind.BLOCK):
+                self._follow(batch, record.start)
+                batch = self._index.batch()
+                waiting = 0
+            if record.kind is not RecordKind.BLOCK:
+                self._next_generation(record.kind, record.block_hash, record.end)
+        if self._index.number(_LOG_END) != self._log.end:
+            self._follow(batch, self._log.end)
+
+    def _replay_block(self, record: _Pending, batch: IndexBatch) -> None:
+        block = parse_block(self._log.read(record.offset, record.length))
+        header = block.header
+        if header.hash not in self._tree and header.previous in self._tree:
+            row = self._tree.child_row(header, record.offset, record.length, len(block.transactions))
+            self._process(row, block, batch)
 
     def _catch_up(self, batch: IndexBatch) -> None:
         """Feed the kernel what it forgot; as a last resort let it forget everything first."""
