@@ -24,7 +24,7 @@ from vm.records import ASK_WINDOW, RecordJudge
 from vm.registry import ANSWERERS, ListedNeurons, assigned_neurons
 from vm.types import Outcome
 
-IMAGE = bytes(range(16)) * 4
+IMAGE = b"\7" + bytes(range(1, 16)) + bytes(range(16)) * 3
 DIGIT = digit_output(IMAGE)[0]
 
 
@@ -232,7 +232,7 @@ def test_a_model_without_neurons_is_unavailable():
 def test_without_gas_for_it_no_model_is_asked(asking):
     """A call that cannot pay runs out of gas: included, failed, nobody asked."""
     block = asking.run(
-        question(asking, gas=60_000), question(asking, model=ON_CHAIN_MODEL, account=1, gas=40_000)
+        question(asking, gas=40_000), question(asking, model=ON_CHAIN_MODEL, account=1, gas=33_000)
     )
     assert [outcome.kind for outcome in block.outcomes] == ["included", "included"]
     assert [receipt.status for receipt in block.sealed.receipts] == [0, 0]
