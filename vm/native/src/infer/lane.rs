@@ -116,12 +116,7 @@ impl Lane {
     }
 
     /// Begins a transaction.
-    pub(crate) fn begin(
-        &mut self,
-        missing: Missing,
-        answers: Option<Arc<Answers>>,
-        position: Option<usize>,
-    ) {
+    pub(crate) fn begin(&mut self, missing: Missing, answers: Option<Arc<Answers>>, position: Option<usize>) {
         self.missing = missing;
         self.answers = answers;
         self.position = position;

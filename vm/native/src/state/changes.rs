@@ -1,6 +1,7 @@
 //! From what revm changed to what the store must write: flat state, code, trie nodes, and the way back.
 
 use alloy_primitives::{Address, B256, Bytes, I256, KECCAK256_EMPTY, U256, keccak256};
+use alloy_trie::Nibbles;
 use rayon::prelude::*;
 use revm::state::{Account as Touched, Bytecode, EvmState};
 
@@ -51,9 +52,11 @@ pub(crate) fn change_set(reader: &Reader, state: &EvmState) -> Result<ChangeSet>
 /// Computes the change set from changed accounts, sorted by address.
 pub(crate) fn collect(snapshot: &Snapshot, mut changes: Vec<AccountChange>) -> Result<ChangeSet> {
     let epoch = snapshot.next_epoch()?;
-    let mut batches = batches(snapshot, &changes)?;
+    let keys = account_keys(&changes);
+    let mut batches = batches(snapshot, &changes, &keys)?;
     let places: Vec<_> = batches.iter().map(|batch| batch.id).collect();
-    let visits: Vec<_> = batches.iter().map(|batch| Visit { root: &batch.root, changes: &batch.leaves }).collect();
+    let visits: Vec<_> =
+        batches.iter().map(|batch| Visit { root: &batch.root, changes: &batch.leaves }).collect();
     let ahead = trie::prefetch(&visits, epoch, |wanted| {
         let wanted: Vec<_> = wanted.iter().map(|(trie, path)| (places[*trie], *path)).collect();
         snapshot.trie_nodes(&wanted)
@@ -70,7 +73,11 @@ pub(crate) fn collect(snapshot: &Snapshot, mut changes: Vec<AccountChange>) -> R
             after.storage_root = updated.hash;
         }
     }
-    let leaves = with_accounts(accounts.leaves, &changes);
+    let leaf = |(key, at): &(Nibbles, usize)| {
+        let rlp = changes[*at].after.map(|account| alloy_rlp::encode(account).into());
+        Change { key: *key, value: rlp }
+    };
+    let leaves: Vec<_> = keys.iter().map(leaf).collect();
     let accounts = trie::apply(&snapshot.trie(TrieId::Accounts), &accounts.root, &leaves, epoch, &ahead[0])?;
     let codes = new_codes(snapshot, &changes)?;
     assemble(changes, storage, accounts, codes)
@@ -122,10 +129,8 @@ struct Batch {
 }
 
 /// The account trie's batch, its values still missing, then one for each change with slots, in their order.
-fn batches(snapshot: &Snapshot, changes: &[AccountChange]) -> Result<Vec<Batch>> {
-    let mut leaves: Vec<_> =
-        changes.par_iter().with_min_len(64).map(|change| Change::new(&keccak256(change.address), None)).collect();
-    leaves.sort_unstable_by_key(|leaf| leaf.key);
+fn batches(snapshot: &Snapshot, changes: &[AccountChange], keys: &[(Nibbles, usize)]) -> Result<Vec<Batch>> {
+    let leaves = keys.iter().map(|(key, _)| Change { key: *key, value: None }).collect();
     let mut batches = vec![Batch { id: TrieId::Accounts, root: snapshot.root()?, leaves }];
     for change in changes.iter().filter(|change| !change.slots.is_empty()) {
         let hash = change.before.map_or(trie::EMPTY_ROOT, |account| account.storage_root);
@@ -151,16 +156,12 @@ fn align(changes: &[AccountChange], storage: Vec<Updated>) -> Vec<Option<Updated
     changes.iter().map(|change| if change.slots.is_empty() { None } else { storage.next() }).collect()
 }
 
-/// Fills in the accounts now that their storage roots are known.
-fn with_accounts(mut leaves: Vec<Change>, changes: &[AccountChange]) -> Vec<Change> {
-    let accounts: HashMap<Nibbles, Option<Account>> = changes
-        .iter()
-        .map(|change| (Nibbles::unpack(keccak256(change.address)), change.after))
-        .collect();
-    for leaf in &mut leaves {
-        leaf.value = accounts[&leaf.key].map(|account| alloy_rlp::encode(account).into());
-    }
-    leaves
+/// Keys of the account trie with the change that each belongs to, sorted.
+fn account_keys(changes: &[AccountChange]) -> Vec<(Nibbles, usize)> {
+    let key = |(at, change): (usize, &AccountChange)| (Nibbles::unpack(keccak256(change.address)), at);
+    let mut keys: Vec<_> = changes.par_iter().enumerate().with_min_len(64).map(key).collect();
+    keys.sort_unstable();
+    keys
 }
 
 /// Code that the store lacks, sorted by hash, each once.

@@ -8,7 +8,7 @@ use alloy_primitives::{B256, Bytes, b256, hex, keccak256};
 use alloy_trie::proof::verify_proof;
 use alloy_trie::{HashBuilder, Nibbles};
 
-use super::{Change, Child, EMPTY_ROOT, NodeSource, Updated, apply, prove, prune, stored};
+use super::{Ahead, Change, Child, EMPTY_ROOT, NodeSource, Updated, Visit, prefetch, prove, prune, stored};
 use crate::error::{Failure, Result};
 
 /// A store of nodes by path.
@@ -77,6 +77,11 @@ fn expected_root(leaves: &BTreeMap<B256, Bytes>) -> B256 {
         builder.add_leaf(Nibbles::unpack(key), value);
     }
     builder.root()
+}
+
+/// Applies a batch without reading ahead.
+fn apply(nodes: &dyn NodeSource, root: &Child, changes: &[Change], epoch: u32) -> Result<Updated> {
+    super::apply(nodes, root, changes, epoch, &Ahead::default())
 }
 
 /// Folder of published vectors, if this machine has it.
@@ -163,6 +168,11 @@ fn random_walk(seed: u64, key: impl Fn(&mut Random) -> B256, value: impl Fn(&mut
         let before = nodes.clone();
         let updated = apply(&nodes, &root, &changes, round).unwrap();
         assert_eq!(updated.hash, expected_root(&leaves), "seed {seed} round {round}");
+        let visit = [Visit { root: &root, changes: &changes }];
+        let ahead =
+            prefetch(&visit, round, |wanted| wanted.iter().map(|(_, path)| nodes.node(path)).collect());
+        let again = super::apply(&nodes, &root, &changes, round, &ahead.unwrap()[0]).unwrap();
+        assert_eq!(again.nodes, updated.nodes, "seed {seed} round {round}: reading ahead changes nothing");
         nodes.write(&updated);
         let mut undone = nodes.clone();
         undone.undo(&updated);
@@ -277,6 +287,11 @@ fn only_the_changed_path_is_read() {
     nodes.write(&updated);
     let counting = Counting(&nodes, AtomicUsize::new(0));
     let change = batch([(keccak256(9u64.to_be_bytes()), Some(Bytes::from_static(&[2; 40])))]);
-    apply(&counting, &stored(updated.hash), &change, 1).unwrap();
+    let root = stored(updated.hash);
+    let visit = [Visit { root: &root, changes: &change }];
+    let ahead =
+        prefetch(&visit, 1, |wanted| wanted.iter().map(|(_, path)| counting.node(path)).collect()).unwrap();
+    super::apply(&counting, &root, &change, 1, &ahead[0]).unwrap();
+    // Sixteen to the third are as many as there are leaves; no node is read twice.
     assert!(counting.1.into_inner() <= 6);
 }
