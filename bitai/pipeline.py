@@ -31,6 +31,7 @@ from rollup.config import RollupConfig
 from rollup.derivation import artifacts, machine
 from rollup.derivation.artifacts import CompleteArtifact
 from rollup.derivation.events import EnvelopeOutcome, HeightOutcome, L1Block, L1BlockFacts
+from rollup.derivation.judge import DerivedHead
 from rollup.finality import machine as finality
 from vm.system import L1Info, build_l1_info_transaction, build_registration
 from vm.types import BlockData, L1Origin, SystemTransaction
@@ -71,6 +72,16 @@ class Pipeline:
     def safe_number(self) -> int:
         """Return the highest block that follows from Bitcoin."""
         return self._state.derivation.head.number
+
+    @property
+    def derived_head(self) -> DerivedHead:
+        """Return what derivation knows of the safe head."""
+        return self._state.derivation.head
+
+    @property
+    def next_channel(self) -> int:
+        """Return the number of the channel that is read next."""
+        return self._state.derivation.bank.next_number
 
     @property
     def finalized_number(self) -> int:

@@ -39,6 +39,9 @@ class Proposal:
     empty_only: bool
     base_fee_wei: int
     gas_limit: int
+    parent: Hash32
+    behind: int
+    """Bitcoin blocks known beyond the origin: the next blocks come at once until this is 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class Sequencer:
         self._mode = mode
         self._block_time_s = block_time_s
         self._wanted = asyncio.Event()
+        self._behind = 0
 
     def wake(self) -> None:
         """Say that something may have changed: a transaction, an answer, a Bitcoin block."""
@@ -112,8 +116,13 @@ class Sequencer:
                 self._wanted.clear()
                 await self._fill_on_demand()
             else:
-                await self.make_block()
-                await asyncio.sleep(self._block_time_s)
+                if not await self._catch_up():
+                    await asyncio.sleep(self._block_time_s)
+
+    async def _catch_up(self) -> bool:
+        """Make a block; true if the next should follow at once because the origin is behind Bitcoin."""
+        made = await self.make_block()
+        return made is not None and self._behind > 0
 
     async def _fill_on_demand(self) -> None:
         while True:
@@ -128,6 +137,7 @@ class Sequencer:
         proposal = await self._chain.propose()
         if proposal is None:
             return None
+        self._behind = proposal.behind
         chosen = self._choose(proposal)
         records = [
             record

@@ -1,0 +1,425 @@
+"""Drive the chain on this machine: Bitcoin's blocks and the sequencer's, each in one step that a crash cannot halve.
+
+Every method runs on the chain thread. Blocks are executed and committed one by one; the derivation cursor, the
+pipeline's snapshot and the heads follow in one write when a Bitcoin block is worked through. A crash between leaves
+executed blocks above an older cursor: the same Bitcoin block is worked through again, finds the blocks that it yields
+already there, and moves on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from bitai.admission import JOURNAL_PREFIX
+from bitai.chain_rows import ChainRows, put_cursor, put_epoch, put_outcome, put_safe_at, safe_at_key, snapshot_key
+from bitai.chain_rows import epoch_key, outcome_key
+from bitai.l1_scan import L1BlockInput
+from bitai.pipeline import Pipeline
+from bitai.pipeline_events import Epoch, Finalized, L1Done, ModelStored, Reset, SafeHead
+from l1.ports import ChainPoint
+from primitives.errors import ConfigError, InvariantViolation, Rejected, Temporary
+from primitives.hashes import keccak256
+from rollup.follower.signed_block import SignedBlock, sign_block
+from rollup.sequencer.driver import MadeBlock, Proposal
+from rollup.sequencer.rules import next_slot
+from rollup.derivation.judge import DerivedHead
+from vm import schema
+from vm._core import next_base_fee
+from vm.schema import BlockId
+from vm.store import WriteBatch
+from vm.types import BlockData
+
+if TYPE_CHECKING:
+    from primitives.ids import Hash32
+    from rollup.config import RollupConfig
+    from vm._core import Transaction
+    from vm.executor import Executor
+    from vm.store import KeyValueStore
+    from vm.types import InferenceRecord, L1Origin
+
+log = structlog.get_logger(__name__)
+
+KEPT_SNAPSHOTS: Final = 64
+"""L1 blocks whose pipeline state is kept beyond the finality depth, at a few hundred bytes each while idle."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainUpdate:
+    """What a step changed, for pool, subscribers and pages.
+
+    `removed` are blocks that left the chain, highest first; `added` those that joined it, lowest first; `returned`
+    are users' transactions of removed blocks that no added one holds.
+    """
+
+    removed: tuple[BlockId, ...] = ()
+    added: tuple[int, ...] = ()
+    returned: tuple[bytes, ...] = ()
+    epoch: L1Origin | None = None
+    dropped: tuple[str, ...] = ()
+    """Codes of envelopes and channels that a Bitcoin block held and derivation did not take."""
+
+
+@dataclass(slots=True)
+class _Changes:
+    removed: list[BlockId] = field(default_factory=list)
+    added: list[int] = field(default_factory=list)
+    taken: list[bytes] = field(default_factory=list)
+    """Users' transactions of removed blocks."""
+    epoch: L1Origin | None = None
+    dropped: list[str] = field(default_factory=list)
+
+
+def no_fault(_site: str) -> None:
+    """Let every step pass; tests inject a function that raises at a chosen site."""
+
+
+class ChainDriver:
+    """One node's chain."""
+
+    def __init__(
+        self,
+        config: RollupConfig,
+        store: KeyValueStore,
+        executor: Executor,
+        *,
+        sequencer_secret: bytes | None = None,
+        fault: Callable[[str], None] = no_fault,
+    ) -> None:
+        """Open the chain where the database left it; with a secret, sign blocks as the sequencer."""
+        self.config = config
+        self.executor = executor
+        self.rows = ChainRows(store)
+        self._store = store
+        self._secret = sequencer_secret
+        self._fault = fault
+        self._pipeline = self._open_pipeline()
+
+    # -- where it stands ---------------------------------------------------------------------------
+
+    @property
+    def cursor(self) -> ChainPoint:
+        """The last Bitcoin block worked through."""
+        tip = self._pipeline.l1_tip
+        return ChainPoint(tip.height, tip.hash)
+
+    @property
+    def safe(self) -> int:
+        """The highest block that follows from Bitcoin."""
+        return self._pipeline.safe_number
+
+    @property
+    def derived_head(self) -> DerivedHead:
+        """The safe head as derivation knows it."""
+        return self._pipeline.derived_head
+
+    @property
+    def next_channel(self) -> int:
+        """The channel that derivation reads next."""
+        return self._pipeline.next_channel
+
+    @property
+    def finalized(self) -> int:
+        """The finalized block: what was final once stays so, also while a short Bitcoin reorg is under way."""
+        mark = self.executor.chain.mark(schema.META_FINALIZED)
+        return 0 if mark is None else mark.number
+
+    def _open_pipeline(self) -> Pipeline:
+        cursor = self.rows.cursor()
+        if cursor is None:
+            return Pipeline(self.config)
+        snapshot = self.rows.snapshot(cursor.height)
+        if snapshot is None:
+            raise InvariantViolation("store.corrupt", "no derivation state at the cursor", height=cursor.height)
+        return Pipeline.restore(self.config, snapshot)
+
+    # -- Bitcoin -----------------------------------------------------------------------------------
+
+    def connect(self, block: L1BlockInput) -> ChainUpdate:
+        """Work through the next Bitcoin block.
+
+        Errors: `InvalidInput` when the source gave a wrong block, `Rejected` "chain.not_next" for one that does not
+        extend the last; nothing has changed then.
+        """
+        self._pipeline.feed(block)
+        changes, batch = _Changes(), WriteBatch()
+        try:
+            self._work_through(block.height, changes, batch)
+            batch.put(snapshot_key(block.height), self._pipeline.snapshot())
+            put_cursor(batch, self.cursor)
+            self._prune(batch, block.height)
+            self._fault("chain.connect.persist")
+            self._store.write(batch, sync=True)
+            self._fault("chain.connect.persisted")
+        except BaseException:
+            self._pipeline = self._open_pipeline()  # the feed is undone: what was committed will be found again
+            raise
+        self._drop_undo()
+        return self._update(changes)
+
+    def _work_through(self, height: int, changes: _Changes, batch: WriteBatch) -> None:
+        while (event := self._pipeline.next_event()) is not None:
+            match event:
+                case Epoch():
+                    put_epoch(batch, event)
+                    changes.epoch = event.origin
+                case ModelStored():
+                    # Stored before the block that registers the model can ask for it, in this or a later step.
+                    artifact = WriteBatch()
+                    artifact.put(schema.artifact_key(event.model_id), event.container)
+                    self._store.write(artifact, sync=True)
+                case BlockData():
+                    self._settle(event, changes)
+                    put_safe_at(batch, event.number, height)
+                    self._pipeline.executed(event.number, self._hash(event.number))
+                case SafeHead():
+                    self._mark(batch, schema.META_SAFE, event.number)
+                case Finalized():
+                    self._mark(batch, schema.META_FINALIZED, max(event.number, self.finalized))
+                case L1Done():
+                    put_outcome(batch, event)
+                    changes.dropped += _dropped_codes(event)
+                case Reset():
+                    raise Rejected("chain.not_next", "the Bitcoin block does not extend the last", height=height)
+
+    def _settle(self, data: BlockData, changes: _Changes) -> None:
+        """Make sure that the chain holds the derived block: it often does, as the sequencer's unsafe one."""
+        if data.number <= self.executor.head.number:
+            if self.executor.chain.block_data(data.number) == data:
+                return
+            log.warning("derived block differs from the unsafe one", number=data.number)
+            self._rewind(data.number - 1, changes)
+        executed = self.executor.execute(data)
+        self._fault("chain.block.persist")
+        self.executor.commit(executed, self._forget_waiting(data))
+        self._fault("chain.block.persisted")
+        changes.added.append(data.number)
+
+    def disconnect(self, point: ChainPoint) -> ChainUpdate:
+        """Take back the last Bitcoin block: derivation, heads, and every block that looks back to it.
+
+        Errors: `ConfigError` "l1.deep_reorg" below what was kept: finality would have to move, which no node does
+        by itself.
+        """
+        if point != self.cursor:
+            raise Rejected("chain.not_tip", "only the last Bitcoin block can be taken back", height=point.height)
+        below = point.height - 1
+        restored = self._pipeline_at(below)
+        if restored.safe_number < self.finalized:
+            raise self._deep_reorg(point)
+        changes, batch = _Changes(), WriteBatch()
+        target = self._last_block_upto(below)
+        if target < self.executor.head.number:
+            self._rewind(target, changes)
+        for number in range(restored.safe_number + 1, self.safe + 1):
+            batch.delete(safe_at_key(number))
+        for key in (epoch_key(point.height), outcome_key(point.height), snapshot_key(point.height)):
+            batch.delete(key)
+        tip = restored.l1_tip
+        put_cursor(batch, ChainPoint(tip.height, tip.hash))
+        if below == self.config.l1_start.height:
+            batch.put(snapshot_key(below), restored.snapshot())
+        self._mark(batch, schema.META_SAFE, min(restored.safe_number, self.executor.head.number))
+        self._fault("chain.disconnect.persist")
+        self._store.write(batch, sync=True)
+        self._fault("chain.disconnect.persisted")
+        self._pipeline = restored
+        return self._update(changes)
+
+    def _pipeline_at(self, height: int) -> Pipeline:
+        if height == self.config.l1_start.height:
+            return Pipeline(self.config)
+        snapshot = self.rows.snapshot(height)
+        if snapshot is None:
+            raise self._deep_reorg(self.cursor)
+        return Pipeline.restore(self.config, snapshot)
+
+    def _deep_reorg(self, point: ChainPoint) -> ConfigError:
+        return ConfigError(
+            "l1.deep_reorg",
+            f"Bitcoin left block {point.hash[::-1].hex()} at height {point.height}, deeper than finality "
+            f"({self.config.parameters.finality_depth} blocks): finalized L2 blocks would have to move",
+            fix="check which Bitcoin branch is right, then start with an empty --datadir to follow it",
+        )
+
+    def _last_block_upto(self, height: int) -> int:
+        """Return the highest block whose origin is at or below an L1 height."""
+        number = self.executor.head.number
+        while number > 0:
+            extras = self.executor.chain.extras(number)
+            if extras is None:
+                raise InvariantViolation("store.corrupt", "a block of the chain is missing", number=number)
+            if extras.origin.height <= height:
+                return number
+            epoch = self.executor.chain.epoch(extras.origin.height)
+            number = epoch.first_number - 1 if epoch is not None else number - 1
+        return 0
+
+    # -- the sequencer -----------------------------------------------------------------------------
+
+    def propose(self, now_s: int) -> Proposal | None:
+        """Return what the next block would be opened with now, None if none may be made yet."""
+        head = self.executor.head
+        upcoming = self.rows.epoch(head.origin.height + 1)
+        slot = next_slot(
+            self.config.parameters,
+            DerivedHead(head.number, head.timestamp, head.origin),
+            None if upcoming is None else upcoming[0],
+            now_s,
+        )
+        if slot is None:
+            return None
+        return Proposal(
+            timestamp=slot.timestamp,
+            origin=slot.origin,
+            system_transactions=upcoming[1] if upcoming is not None and slot.new_epoch else (),
+            new_epoch=slot.new_epoch,
+            empty_only=slot.empty_only,
+            base_fee_wei=next_base_fee(head.base_fee, head.ordinary_gas_used, head.gas_limit),
+            gas_limit=head.gas_limit,
+            parent=head.hash,
+            behind=self.cursor.height - slot.origin.height,
+        )
+
+    def make(
+        self,
+        proposal: Proposal,
+        transactions: Sequence[Transaction],
+        records: Sequence[InferenceRecord],
+        *,
+        keep_empty: bool,
+    ) -> tuple[MadeBlock, ChainUpdate] | None:
+        """Build a block and make it the head; None if the head has moved since the proposal."""
+        if proposal.parent != self.executor.head.hash:
+            return None
+        builder = self.executor.open(proposal.timestamp, proposal.origin, proposal.system_transactions)
+        outcomes = builder.add(transactions, records, missing="park") if transactions else []
+        if not builder.transaction_count and not keep_empty:
+            builder.abandon()
+            return MadeBlock(None, tuple(outcomes)), ChainUpdate()
+        executed = builder.seal()
+        self._fault("chain.make.persist")
+        self.executor.commit(executed, self._forget_waiting(executed.data))
+        self._fault("chain.make.persisted")
+        number = executed.data.number
+        return MadeBlock(number, tuple(outcomes)), ChainUpdate(added=(number,))
+
+    def signed(self, number: int) -> SignedBlock | None:
+        """Return a block with the sequencer's signature, None beyond the head."""
+        if self._secret is None:
+            return None
+        data = self.executor.chain.block_data(number)
+        facts, parent = self.executor.chain.facts(number), self.executor.chain.facts(number - 1)
+        if data is None or facts is None or parent is None:
+            return None
+        return sign_block(self._secret, self.config.identity, data, parent.hash, facts.hash)
+
+    # -- a full node's unsafe blocks -----------------------------------------------------------------
+
+    def apply_signed(self, block: SignedBlock) -> ChainUpdate:
+        """Execute a block that the sequencer signed, and keep it only if it is what was claimed.
+
+        Errors: `Temporary` "unsafe_block.origin_unknown" while its Bitcoin block has not come; `Rejected`
+        "unsafe_block.*" for one that does not fit here: too far ahead, below what Bitcoin says, wrong content.
+        """
+        data, head = block.data, self.executor.head
+        known = self.executor.chain.facts(data.number)
+        if known is not None and known.hash == block.hash:
+            return ChainUpdate()
+        if data.number <= self.safe:
+            raise Rejected("unsafe_block.below_safe", "Bitcoin holds another block there", number=data.number)
+        parent = self.executor.chain.facts(data.number - 1)
+        if data.number > head.number + 1 or parent is None or parent.hash != block.parent_hash:
+            raise Rejected("unsafe_block.no_parent", "its parent is not here", number=data.number)
+        self._require_epoch(data, parent.origin)
+        changes = _Changes()
+        if data.number <= head.number:
+            self._rewind(data.number - 1, changes)
+        executed = self.executor.execute(data)
+        if executed.hash != block.hash:
+            executed.execution.abandon()
+            raise Rejected("unsafe_block.wrong_hash", "executed, the block has another hash", number=data.number)
+        self._fault("chain.unsafe.persist")
+        self.executor.commit(executed, self._forget_waiting(data))
+        changes.added.append(data.number)
+        return self._update(changes)
+
+    def _require_epoch(self, data: BlockData, parent: L1Origin) -> None:
+        expected: tuple[object, ...] = ()
+        if data.origin != parent:
+            epoch = self.rows.epoch(data.origin.height)
+            if epoch is None and data.origin.height > self.cursor.height:
+                raise Temporary("unsafe_block.origin_unknown", "its Bitcoin block has not come yet")
+            if epoch is None or epoch[0] != data.origin or data.origin.height != parent.height + 1:
+                raise Rejected("unsafe_block.origin", "its origin is not on our Bitcoin chain", number=data.number)
+            expected = epoch[1]
+        if data.system_transactions != expected:
+            raise Rejected("unsafe_block.system", "its system transactions are not the epoch's", number=data.number)
+        if data.timestamp <= self._timestamp(data.number - 1) or data.timestamp < data.origin.mtp:
+            raise Rejected("unsafe_block.time", "its time does not follow", number=data.number)
+
+    def _timestamp(self, number: int) -> int:
+        facts = self.executor.chain.facts(number)
+        return 0 if facts is None else facts.timestamp
+
+    # -- shared steps ------------------------------------------------------------------------------
+
+    def _rewind(self, to_number: int, changes: _Changes) -> None:
+        for number in range(self.executor.head.number, to_number, -1):
+            data = self.executor.chain.block_data(number)
+            changes.removed.append(BlockId(number, self._hash(number)))
+            if data is not None:
+                changes.taken[:0] = data.transactions
+        batch = WriteBatch()
+        safe = self.executor.chain.mark(schema.META_SAFE)
+        if safe is not None and safe.number > to_number:
+            self._mark(batch, schema.META_SAFE, to_number)
+        self._fault("chain.rewind.persist")
+        self.executor.rewind(to_number, batch)
+        log.info("rewound", to=to_number, removed=len(changes.removed))
+        changes.added = [number for number in changes.added if number <= to_number]
+
+    def _update(self, changes: _Changes) -> ChainUpdate:
+        place = self.executor.chain.place
+        returned = [raw for raw in changes.taken if place(keccak256(raw)) is None]
+        return ChainUpdate(
+            removed=tuple(changes.removed),
+            added=tuple(changes.added),
+            returned=tuple(returned),
+            epoch=changes.epoch,
+            dropped=tuple(changes.dropped),
+        )
+
+    def _forget_waiting(self, data: BlockData) -> WriteBatch:
+        """Take a block's transactions out of the journal of waiting ones, in the write that includes them."""
+        batch = WriteBatch()
+        for raw in data.transactions:
+            batch.delete(JOURNAL_PREFIX + keccak256(raw))
+        return batch
+
+    def _mark(self, batch: WriteBatch, key: bytes, number: int) -> None:
+        batch.put(key, schema.encode_block_id(BlockId(number, self._hash(number))))
+
+    def _hash(self, number: int) -> Hash32:
+        block_hash = self.executor.chain.block_hash(number)
+        if block_hash is None:
+            raise InvariantViolation("store.corrupt", "a block of the chain is missing", number=number)
+        return block_hash
+
+    def _prune(self, batch: WriteBatch, height: int) -> None:
+        depth = self.config.parameters.finality_depth + self.config.parameters.inference_window
+        batch.delete(snapshot_key(height - depth - KEPT_SNAPSHOTS))
+
+    def _drop_undo(self) -> None:
+        if self.finalized > self.executor.undo_floor() + 256:
+            self.executor.prune_undo(self.finalized)
+
+
+def _dropped_codes(done: L1Done) -> list[str]:
+    outcome = done.outcome
+    codes = [each.code for each in outcome.envelopes if each.code]
+    codes += [each.code for each in outcome.channels if each.code]
+    return codes + [each.code for each in done.models if each.code]

@@ -1,0 +1,124 @@
+"""Rows that the chain's driver keeps beside the machine's: where derivation stands, epochs, outcomes, safety.
+
+All below the prefix D, integers big-endian:
+
+    D c                  cursor        height 8 | L1 hash 32: the last Bitcoin block worked through
+    D s height8          snapshot      the pipeline's state after that block
+    D e height8          epoch         origin and system transactions, as block data without users
+    D o height8          outcomes      JSON
+    D b number8          safe at       height 8: the L1 block whose data made the block safe
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from l1.ports import ChainPoint
+from primitives.errors import InvariantViolation
+from primitives.ids import L1Hash
+from rollup.follower.signed_block import decode_block_data, encode_block_data
+from vm.types import BlockData, L1Origin, SystemTransaction
+
+if TYPE_CHECKING:
+    from bitai.pipeline_events import Epoch, L1Done
+    from vm.store import KeyValueStore, WriteBatch
+
+CURSOR_KEY: Final = b"Dc"
+SNAPSHOT_PREFIX: Final = b"Ds"
+_CURSOR_BYTES: Final = 40
+
+
+def snapshot_key(height: int) -> bytes:
+    """Key of the pipeline's state after an L1 block."""
+    return SNAPSHOT_PREFIX + height.to_bytes(8, "big")
+
+
+def epoch_key(height: int) -> bytes:
+    """Key of an epoch."""
+    return b"De" + height.to_bytes(8, "big")
+
+
+def outcome_key(height: int) -> bytes:
+    """Key of what an L1 block did."""
+    return b"Do" + height.to_bytes(8, "big")
+
+
+def safe_at_key(number: int) -> bytes:
+    """Key of the L1 height that made an L2 block safe."""
+    return b"Db" + number.to_bytes(8, "big")
+
+
+class ChainRows:
+    """Reads the driver's rows."""
+
+    def __init__(self, store: KeyValueStore) -> None:
+        """Read from this store."""
+        self._store = store
+
+    def cursor(self) -> ChainPoint | None:
+        """Return the last Bitcoin block worked through, None in a new database."""
+        value = self._store.get(CURSOR_KEY)
+        if value is None:
+            return None
+        if len(value) != _CURSOR_BYTES:
+            raise InvariantViolation("store.corrupt", "the derivation cursor is malformed")
+        return ChainPoint(int.from_bytes(value[:8], "big"), L1Hash(value[8:]))
+
+    def snapshot(self, height: int) -> bytes | None:
+        """Return the pipeline's state after an L1 block."""
+        return self._store.get(snapshot_key(height))
+
+    def epoch(self, height: int) -> tuple[L1Origin, tuple[SystemTransaction, ...]] | None:
+        """Return an epoch's origin and system transactions."""
+        value = self._store.get(epoch_key(height))
+        if value is None:
+            return None
+        data = decode_block_data(value)
+        return data.origin, data.system_transactions
+
+    def outcome(self, height: int) -> dict[str, Any] | None:
+        """Return what an L1 block did, as JSON values."""
+        value = self._store.get(outcome_key(height))
+        return None if value is None else orjson.loads(value)
+
+    def safe_at(self, number: int) -> int | None:
+        """Return the L1 height that made a block safe."""
+        value = self._store.get(safe_at_key(number))
+        return None if value is None else int.from_bytes(value, "big")
+
+
+def put_cursor(batch: WriteBatch, point: ChainPoint) -> None:
+    """Set the cursor."""
+    batch.put(CURSOR_KEY, point.height.to_bytes(8, "big") + point.hash)
+
+
+def put_epoch(batch: WriteBatch, epoch: Epoch) -> None:
+    """Keep an epoch for whoever makes its first block."""
+    data = BlockData(0, 0, epoch.origin, epoch.system_transactions, ())
+    batch.put(epoch_key(epoch.height), encode_block_data(data))
+
+
+def put_outcome(batch: WriteBatch, done: L1Done) -> None:
+    """Keep what an L1 block did."""
+    outcome = done.outcome
+    shown = {
+        "height": outcome.height,
+        "hash": outcome.hash[::-1].hex(),
+        "envelopes": [each._asdict() for each in outcome.envelopes],
+        "channels": [each._asdict() for each in outcome.channels],
+        "pending": [each._asdict() for each in outcome.pending],
+        "derived": outcome.derived,
+        "safeNumber": outcome.safe_number,
+        "models": [
+            {**model._asdict(), "model_id": None if model.model_id is None else "0x" + model.model_id.hex()}
+            for model in done.models
+        ],
+    }
+    batch.put(outcome_key(outcome.height), orjson.dumps(shown))
+
+
+def put_safe_at(batch: WriteBatch, number: int, height: int) -> None:
+    """Note that an L1 block made a block safe."""
+    batch.put(safe_at_key(number), height.to_bytes(8, "big"))

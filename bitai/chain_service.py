@@ -1,0 +1,110 @@
+"""The chain for the event loop: every step on the chain thread, every change told to whoever listens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, cast
+
+import structlog
+
+from bitai.chain import ChainDriver, ChainUpdate
+from bitai.l1_scan import L1BlockInput
+
+if TYPE_CHECKING:
+    from bitai.chain_thread import ChainThread
+    from bitai.metrics import Metrics
+    from l1.ports import ChainPoint
+    from primitives.ids import Address
+    from rollup.follower.l1_follower import Connected, Disconnected
+    from rollup.follower.signed_block import SignedBlock
+    from rollup.sequencer.driver import MadeBlock, Proposal
+    from rollup.sequencer.pool import NonceSource, PooledTransaction
+    from vm._core import Transaction
+    from vm.types import InferenceRecord
+    from vm.views import StateView
+
+log = structlog.get_logger(__name__)
+
+Listener = Callable[[ChainUpdate], Awaitable[None]]
+
+
+class _HeadNonces:
+    """Nonces in the head's state."""
+
+    def __init__(self, view: StateView) -> None:
+        self._view = view
+
+    def next_nonce(self, sender: Address) -> int:
+        return self._view.nonce(sender)
+
+
+class ChainService:
+    """One node's chain; its methods belong to the event loop."""
+
+    def __init__(self, driver: ChainDriver, thread: ChainThread, metrics: Metrics) -> None:
+        """Run a driver on its thread."""
+        self.driver = driver
+        self._thread = thread
+        self._metrics = metrics
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` after every step that changed something, in the order of the steps."""
+        self._listeners.append(listener)
+
+    async def connected(self, event: Connected) -> None:
+        """Work through a Bitcoin block."""
+        block = L1BlockInput(event.height, event.header.encode(), event.raw)
+        update = await self._thread.run(self.driver.connect, block)
+        for code in update.dropped:
+            self._metrics.count("derivation_dropped_total", code=code)
+        await self._publish(update)
+
+    async def disconnected(self, event: Disconnected, point: ChainPoint) -> None:
+        """Take back a Bitcoin block."""
+        log.info("bitcoin reorg", height=event.height, left=event.hash[::-1].hex())
+        await self._publish(await self._thread.run(self.driver.disconnect, point))
+
+    async def apply_signed(self, block: SignedBlock) -> None:
+        """Take an unsafe block from the sequencer. Errors: those of `ChainDriver.apply_signed`."""
+        await self._publish(await self._thread.run(self.driver.apply_signed, block))
+
+    async def propose(self) -> Proposal | None:
+        """See `rollup.sequencer.driver.ChainPort.propose`."""
+        return await self._thread.run(self.driver.propose, int(time.time()))
+
+    def nonces(self) -> NonceSource:
+        """See `ChainPort.nonces`."""
+        executor = self.driver.executor
+        return _HeadNonces(executor.view(executor.head.number))
+
+    async def make(
+        self,
+        proposal: Proposal,
+        transactions: Sequence[PooledTransaction],
+        records: Sequence[InferenceRecord],
+        *,
+        keep_empty: bool,
+    ) -> MadeBlock | None:
+        """See `ChainPort.make`."""
+        started = time.perf_counter()
+        decoded = cast("Sequence[Transaction]", transactions)  # the pool holds what the core decoded
+        made = await self._thread.run(self.driver.make, proposal, decoded, records, keep_empty=keep_empty)
+        if made is None:
+            return None
+        block, update = made
+        self._metrics.observe("l2_block_build_seconds", time.perf_counter() - started)
+        for outcome in block.outcomes:
+            self._metrics.count("l2_transactions_total", outcome=outcome.kind)
+        await self._publish(update)
+        return block
+
+    async def _publish(self, update: ChainUpdate) -> None:
+        if not (update.added or update.removed or update.epoch):
+            return
+        self._metrics.set("l2_height", self.driver.executor.head.number, head="unsafe")
+        self._metrics.set("l2_height", self.driver.safe, head="safe")
+        self._metrics.set("l2_height", self.driver.finalized, head="finalized")
+        for listener in self._listeners:
+            await listener(update)
