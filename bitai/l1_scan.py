@@ -50,7 +50,7 @@ def scan_l1_block(block: L1BlockInput, tag: bytes, halving_interval: int) -> Sca
 def measure_fee_rate(block: ParsedBlock, height: int, halving_interval: int) -> int:
     """Return what the block's transactions paid, in sats per 1,000 weight units.
 
-    Fees are what the coinbase takes beyond the subsidy. A miner may take less than that: then the rate is 0.
+    Fees are what the coinbase takes beyond the subsidy. A miner may take less: then the rate is 0.
     """
     taken = sum(output.value for output in block.transactions[0].outputs)
     fees = max(taken - subsidy_sats(height, halving_interval), 0)

@@ -53,7 +53,7 @@ def fields(draw):
 
 
 typed = st.builds(lambda each: put_together(each, CHAIN_ID), fields())
-foreign = st.builds(lambda each, chain: put_together(each, chain), fields(), st.integers(0, 2**70))
+foreign = st.builds(put_together, fields(), st.integers(0, 2**70))
 nearly = st.builds(
     lambda raw, at, bit: raw[: at % len(raw)] + bytes([raw[at % len(raw)] ^ bit]) + raw[at % len(raw) + 1 :],
     typed,
