@@ -20,6 +20,7 @@ from vm.environment import child_environment, genesis_environment
 from vm.genesis import genesis_accounts
 from vm.lane import InferenceLane
 from vm.models import ModelView
+from vm.provenance import is_made_from
 from vm.records import RecordJudge
 from vm.registry import ListedNeurons, NeuronRegistry, assigned_neurons
 from vm.schema import BlockId
@@ -128,6 +129,10 @@ class Executor:
         builder.leave_out(_skipped(block.transactions, outcomes))
         return replace(builder.seal(), outcomes=tuple(outcomes))
 
+    def holds(self, data: BlockData) -> bool:
+        """Tell whether the chain's block of that number is what this data makes, without executing it."""
+        return is_made_from(self.chain, data)
+
     def commit(self, executed: ExecutedBlock, extra: WriteBatch | None = None) -> None:
         """Make a block the head: one atomic, synced write of it, of the state it leaves, and of `extra`.
 
@@ -188,7 +193,7 @@ class Executor:
         return self._views.open(number)
 
     def assigned(self, model_id: ModelId, request_hash: Hash32, ask_height: int) -> tuple[Address, ...]:
-        """Return who may answer a request asked at an L1 height, best first; empty for a height never seen."""
+        """Return who may answer a request asked at an L1 height, best first; nobody at one never seen."""
         beacon = self.chain.origin_hash(ask_height)
         if beacon is None:
             return ()

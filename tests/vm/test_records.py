@@ -189,6 +189,10 @@ def test_indexes_follow_the_transactions_that_are_included(asking):
     ]
     asking.executor.commit(block)
     assert digits(asking) == [DIGIT, 0]
+    assert asking.executor.holds(block.data)
+    in_call_order = replace(data, records=data.records[::-1])
+    assert asking.executor.holds(in_call_order)
+    assert not asking.executor.holds(replace(in_call_order, records=data.records[:1]))
 
 
 def test_what_the_manifest_refuses_needs_no_record(asking):

@@ -1,5 +1,7 @@
 """The state of an older block is what it was when it was the head, proofs included."""
 
+from threading import Event, Thread
+
 import pytest
 
 from primitives import rlp
@@ -7,6 +9,7 @@ from primitives.errors import Rejected
 from primitives.hashes import keccak256
 from tests.vm.world import World, selector
 from vm import _core, views
+from vm.dev_accounts import funded_dev_accounts
 from vm.store import MemoryStore
 
 TARGET = b"\x77" * 20
@@ -166,3 +169,41 @@ def test_snapshots_are_given_back():
     assert len(opened) == views.PINNED_STATES
     world.executor.close()
     assert opened == []
+
+
+def test_readers_in_threads_never_see_two_blocks_at_once():
+    """While blocks come and go, a view read in another thread answers for its own block or not at all."""
+    world = World()
+    total = sum(account.balance for account in funded_dev_accounts())
+    done = Event()
+    mistakes: list[object] = []
+
+    def read():
+        while not done.is_set():
+            head = world.executor.head
+            try:
+                view = world.executor.view(head.number)
+                root, proof = view.hash, view.proof(TARGET)
+                sent = view.balance(TARGET)
+            except Rejected:
+                continue
+            header = world.executor.chain.header(view.number)
+            if header is None or header.hash != root:
+                continue  # it left the chain meanwhile
+            leaf = follow(header.state_root, TARGET, proof.account_proof)
+            if proof.balance != sent or (leaf is None) != (sent == 0) or sent > total:
+                mistakes.append((view.number, sent, proof.balance))
+
+    threads = [Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for step in range(40):
+        world.run(world.alice.sign(TARGET, value=1))
+        if step % 5 == 4:
+            world.executor.rewind(world.executor.head.number - 3)
+            world.alice.nonce -= 3
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert mistakes == []
+    assert world.executor.view(world.executor.head.number).balance(TARGET) == 40 - 3 * 8
