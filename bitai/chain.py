@@ -188,7 +188,7 @@ class ChainDriver:
     def _settle(self, data: BlockData, changes: _Changes) -> None:
         """Make sure that the chain holds the derived block: it often does, as the sequencer's unsafe one."""
         if data.number <= self.executor.head.number:
-            if self.executor.chain.block_data(data.number) == data:
+            if self.executor.holds(data):
                 return
             log.warning("derived block differs from the unsafe one", number=data.number)
             self._rewind(data.number - 1, changes)
