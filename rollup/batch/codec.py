@@ -99,7 +99,11 @@ def decode_batch(form: BatchFormat, data: bytes, limits: Limits) -> Batch:
     _require_count("records", sum(record_counts), limits.channel_transactions)
     addresses = Table(ADDRESS_BYTES)
     raws = read_transactions(
-        reader, sum(transaction_counts), addresses, form.chain_id, limits.decompressed_bytes
+        reader,
+        sum(transaction_counts),
+        addresses,
+        chain_id=form.chain_id,
+        max_bytes=limits.decompressed_bytes,
     )
     heights = [height for (height, _), each in zip(origins, record_counts, strict=True) for _ in range(each)]
     records = _read_records(reader, heights, addresses, limits.decompressed_bytes)

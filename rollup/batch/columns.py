@@ -112,24 +112,10 @@ class ColumnReader:
         data, offset, values = self._data, self._offset, []
         try:
             for _ in range(count):
-                byte = data[offset]
+                value = data[offset]
                 offset += 1
-                if byte < 0x80:
-                    values.append(byte)
-                    continue
-                value, shift = byte & 0x7F, 7
-                while True:
-                    byte = data[offset]
-                    offset += 1
-                    value |= (byte & 0x7F) << shift
-                    if byte < 0x80:
-                        break
-                    shift += 7
-                    _require_width(shift)
-                if byte == 0:
-                    raise InvalidInput("batch.non_canonical", "an integer is not in its shortest form")
-                if value > MAX_UVARINT:
-                    raise InvalidInput("batch.out_of_range", "a batch integer has at most 64 bits")
+                if value >= 0x80:
+                    value, offset = _read_long(data, offset, value & 0x7F)
                 values.append(value)
         except IndexError:
             raise InvalidInput("batch.truncated", "the batch ends inside an integer") from None
@@ -252,6 +238,18 @@ def flatten(groups: Iterable[Iterable[bytes]]) -> list[bytes]:
     return list(chain.from_iterable(groups))
 
 
-def _require_width(shift: int) -> None:
-    if shift > _VARINT_SHIFT_LIMIT:
+def _read_long(data: bytes, offset: int, value: int) -> tuple[int, int]:
+    """Return an integer of two bytes or more, and the offset after it; raises IndexError past the end."""
+    shift, byte = 7, 0x80
+    while byte >= 0x80:
+        if shift > _VARINT_SHIFT_LIMIT:
+            raise InvalidInput("batch.out_of_range", "a batch integer has at most 64 bits")
+        byte = data[offset]
+        offset += 1
+        value |= (byte & 0x7F) << shift
+        shift += 7
+    if byte == 0:
+        raise InvalidInput("batch.non_canonical", "an integer is not in its shortest form")
+    if value > MAX_UVARINT:
         raise InvalidInput("batch.out_of_range", "a batch integer has at most 64 bits")
+    return value, offset

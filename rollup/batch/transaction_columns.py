@@ -47,7 +47,7 @@ def write_transactions(writer: ColumnWriter, raws: Sequence[bytes], addresses: T
 
 
 def read_transactions(
-    reader: ColumnReader, count: int, addresses: Table, chain_id: int, max_bytes: int
+    reader: ColumnReader, count: int, addresses: Table, *, chain_id: int, max_bytes: int
 ) -> list[bytes]:
     """Return the transactions, together at most `max_bytes` long: a table unfolds to more than it takes.
 

@@ -29,7 +29,12 @@ class Candidate(NamedTuple):
 
 
 def judge_block(
-    parameters: Parameters, head: DerivedHead, block: Candidate, origin: L1Origin | None, effect_height: int
+    parameters: Parameters,
+    head: DerivedHead,
+    block: Candidate,
+    *,
+    origin: L1Origin | None,
+    effect_height: int,
 ) -> VoidCode:
     """Say whether a block follows the head.
 

@@ -28,7 +28,7 @@ from rollup.derivation.events import (
 from rollup.derivation.judge import Candidate, DerivedHead, judge_block, least_time, must_derive
 from rollup.derivation.pieces import Assembly
 from rollup.derivation.state import DerivationState
-from vm.types import BlockData, InferenceRecord
+from vm.types import BlockData
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +121,10 @@ def _read_channel(
     accepted: list[BlockData] = []
     code: str = VoidCode.VALID
     for block_number, block in enumerate(batch.blocks, batch.first_number):
-        code = _judge(config, state, block_number, block, height)
+        code = _judge(config, state, block_number, block, height=height)
         if code:
             break
-        state, data = _append(state, block.timestamp, block.origin_height, block.transactions, block.records)
+        state, data = _append(state, block)
         accepted.append(data)
     void = len(batch.blocks) - len(accepted)
     outcome = ChannelOutcome(number, number, str(code), batch.first_number, len(accepted), void)
@@ -141,13 +141,13 @@ def _unpack(config: RollupConfig, assembly: Assembly | None) -> Batch:
 
 
 def _judge(
-    config: RollupConfig, state: DerivationState, number: int, block: BatchBlock, height: int
+    config: RollupConfig, state: DerivationState, number: int, block: BatchBlock, *, height: int
 ) -> VoidCode:
     is_empty = not block.transactions and not block.records
     candidate = Candidate(number, block.timestamp, block.origin_height, block.origin_hash, is_empty)
     epoch = state.epoch_at(block.origin_height)
     origin = epoch.origin if epoch is not None else None
-    return judge_block(config.parameters, state.head, candidate, origin, height)
+    return judge_block(config.parameters, state.head, candidate, origin=origin, effect_height=height)
 
 
 def _derive_overdue(
@@ -161,31 +161,25 @@ def _derive_overdue(
         if epoch is None:
             raise InvariantViolation("derivation.no_epoch", "a kept epoch is missing", height=origin_height)
         timestamp = least_time(config.parameters, state.head, epoch.origin)
-        state, data = _append(state, timestamp, origin_height, (), ())
+        state, data = _append(state, BatchBlock(timestamp, origin_height, epoch.origin.hash, (), ()))
         blocks.append(data)
     return state, tuple(blocks)
 
 
-def _append(
-    state: DerivationState,
-    timestamp: int,
-    origin_height: int,
-    transactions: tuple[bytes, ...],
-    records: tuple[InferenceRecord, ...],
-) -> tuple[DerivationState, BlockData]:
+def _append(state: DerivationState, block: BatchBlock) -> tuple[DerivationState, BlockData]:
     """Make a block that was found to follow the head the new head; epochs before its own are over."""
-    begun = origin_height - state.head.origin.height
+    begun = block.origin_height - state.head.origin.height
     epochs = state.epochs[begun:]
     origin, system_transactions = epochs[0]
     data = BlockData(
         number=state.head.number + 1,
-        timestamp=timestamp,
+        timestamp=block.timestamp,
         origin=origin,
         system_transactions=system_transactions if begun else (),
-        transactions=transactions,
-        records=records,
+        transactions=block.transactions,
+        records=block.records,
     )
-    head = DerivedHead(data.number, timestamp, origin)
+    head = DerivedHead(data.number, block.timestamp, origin)
     return replace(state, head=head, epochs=epochs), data
 
 

@@ -18,7 +18,13 @@ PURE = (
     "rollup.finality",
     "rollup.dispatch",
     "rollup.dispute",
+    "rollup.sequencer.rules",
     "bitai.pipeline",
+    "bitai.pipeline_events",
+    "bitai.pipeline_state",
+    "bitai.l1_scan",
+    "bitai.model_inscription",
+    "bitai.replay",
 )
 
 # Drivers may wait (asyncio) and log, but files, sockets, environment and clock reach them through ports.

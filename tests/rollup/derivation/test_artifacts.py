@@ -57,7 +57,7 @@ def test_chunks_in_any_order_and_any_block(data, random, heights):
 
 
 def test_copies_and_conflicts():
-    """A chunk's copy is a duplicate, other data for its slot or another description of the whole conflicts."""
+    """A chunk's copy is a duplicate; other data for its slot, or another whole, conflicts."""
     first, second = upload(bytes(80))
     other = upload(b"\1" * 80)[0]
     transition = step(LIMITS, ArtifactState(), 1, [first, first, other, second])

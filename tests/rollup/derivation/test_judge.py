@@ -37,15 +37,18 @@ GOOD = Candidate(8, 1_012, 50, b"old!", is_empty=False)
 )
 def test_the_rules(change, origin, effect, code):
     """One change of a good block breaks exactly the rule it is about."""
-    assert judge_block(P, HEAD, GOOD._replace(**change), origin, effect) == code
+    assert judge_block(P, HEAD, GOOD._replace(**change), origin=origin, effect_height=effect) == code
 
 
 def test_beyond_the_drift_an_empty_block_steps_by_one_block_time():
     """So no single block carries the clock away, and a chain that stands there still goes on."""
     head = HEAD._replace(timestamp=1_100)
     block = GOOD._replace(timestamp=1_102, is_empty=True)
-    assert judge_block(P, head, block, OLD, 51) == ""
-    assert judge_block(P, head, block._replace(timestamp=1_104), OLD, 51) == "block.drift_jump"
+    assert judge_block(P, head, block, origin=OLD, effect_height=51) == ""
+    assert (
+        judge_block(P, head, block._replace(timestamp=1_104), origin=OLD, effect_height=51)
+        == "block.drift_jump"
+    )
 
 
 def test_the_least_time():

@@ -234,7 +234,7 @@ def test_blocks_posted_twice_are_void_the_second_time():
 
 
 def test_without_a_sequencer_every_node_makes_the_same_blocks():
-    """While the head's origin is more than the window below, one block a height follows, without batch data."""
+    """While the head is more than the window behind, one block a height follows, without batch data."""
     bitcoin = FakeBitcoin()
     for _ in range(WINDOW + 3):
         bitcoin.mine()

@@ -28,7 +28,7 @@ def test_plain_blocks_need_depth_alone():
 
 
 def test_a_record_makes_it_and_what_follows_wait_for_the_window():
-    """Blocks before the first record of an L1 block go ahead; nothing after it does, of later ones neither."""
+    """Blocks before the first record of an L1 block go ahead; nothing after it does."""
     events = [L1Height(100, ((1, False), (2, True), (3, False))), L1Height(101, ((4, False),))]
     events += [L1Height(100 + n) for n in range(2, WINDOW + 1)]
     heads = run(events)

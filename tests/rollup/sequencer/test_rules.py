@@ -16,7 +16,7 @@ CHAINS = [REGTEST, MAINNET, Parameters(max_drift_s=4), Parameters(block_time_s=7
 
 @given(st.data(), st.sampled_from(CHAINS))
 def test_every_block_made_by_the_rules_is_taken(data, parameters):
-    """Whatever clock and Bitcoin do, a block of the sequencer is valid as long as its data is not too late."""
+    """Whatever clock and Bitcoin do, a block of the sequencer is valid unless its data is too late."""
     origins = [L1Origin(50, bytes([50]) * 32, BASE)]
     head = DerivedHead(9, BASE + data.draw(st.integers(0, 10)), origins[0])
     now = BASE
@@ -36,7 +36,7 @@ def test_every_block_made_by_the_rules_is_taken(data, parameters):
             is_empty=slot.empty_only,
         )
         effect = slot.origin.height + data.draw(st.integers(1, parameters.seq_window))
-        assert not judge_block(parameters, head, candidate, slot.origin, effect)
+        assert not judge_block(parameters, head, candidate, origin=slot.origin, effect_height=effect)
         assert not is_too_late(parameters, slot.origin.height, effect - 1)
         assert is_too_late(parameters, slot.origin.height, slot.origin.height + parameters.seq_window)
         head = DerivedHead(head.number + 1, slot.timestamp, slot.origin)
