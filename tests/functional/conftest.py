@@ -1,0 +1,78 @@
+"""What functional tests share: the shipped models, the held-out images, and how to ask them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bitai.demo import held_out_images
+from tests.functional.harness import ROOT, NodeProcess, wait_until
+from vm.inference import engine
+from vm.inference.artifact import Artifact, parse_artifact
+
+MODELS = ROOT / "vm" / "inference" / "models"
+ARTIFACT = json.loads((ROOT / "contracts" / "artifacts" / "DigitReader.json").read_text())
+NODE_TESTS = ROOT / "tests" / "node"
+
+
+@pytest.fixture(scope="session")
+def artifacts() -> dict[str, Artifact]:
+    """The digit model of each tier, by tier."""
+    return {
+        "on-chain": parse_artifact((MODELS / "digits-onchain.bitai").read_bytes()),
+        "neuron": parse_artifact((MODELS / "digits-neuron.bitai").read_bytes()),
+    }
+
+
+def reference_digit(artifact: Artifact, image: bytes) -> int:
+    """What the integer reference reads."""
+    status, output = engine.run(artifact, image, b"", artifact.manifest.output_bytes)
+    assert status == 0
+    return output[0]
+
+
+def questions(artifacts: dict[str, Artifact], count: int) -> list[dict[str, Any]]:
+    """The first held-out images for each tier, with what the reference reads and the truth."""
+    return [
+        {
+            "tier": tier,
+            "modelId": "0x" + artifact.model_id.hex(),
+            "image": "0x" + image.hex(),
+            "reference": reference_digit(artifact, image),
+            "label": label,
+        }
+        for tier, artifact in artifacts.items()
+        for image, label in held_out_images()[:count]
+    ]
+
+
+def wait_for_models(node: NodeProcess) -> None:
+    """Wait until both tiers are registered and the neuron is there."""
+
+    def ready() -> bool:
+        models = {model["tier"]: model for model in node.rpc("bitai_getModels")}
+        return {"on-chain", "neuron"} <= set(models) and all(model["active"] for model in models.values())
+
+    wait_until(ready, "both digit models registered", limit_s=90)
+
+
+def run_node_client(script: str, job: dict[str, Any]) -> dict[str, Any]:
+    """Run one of tests/node's clients and return its report."""
+    if not (NODE_TESTS / "node_modules").exists():
+        pytest.skip("npm packages are not installed: run `make setup`")
+    done = subprocess.run(
+        ["node", script], cwd=NODE_TESTS, input=json.dumps(job).encode(), capture_output=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder for data directories, kept by pytest when the test fails."""
+    return tmp_path
