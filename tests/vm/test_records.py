@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from primitives.errors import InvalidInput
+from primitives.hashes import keccak256, sha256
 from primitives.ids import ModelId
+from primitives.merkle import merkle_root
 from tests.vm.world import (
     NEURON_MODEL,
     NEURON_SECRETS,
@@ -20,8 +22,9 @@ from tests.vm.world import (
 from vm import _core, predeploys
 from vm.genesis import GenesisNeuron
 from vm.inference.wire import Request
-from vm.records import ASK_WINDOW, RecordJudge
+from vm.records import ASK_WINDOW, RecordJudge, encode_record
 from vm.registry import ANSWERERS, ListedNeurons, assigned_neurons
+from vm.system import build_model_activity
 from vm.types import Outcome
 
 IMAGE = b"\7" + bytes(range(1, 16)) + bytes(range(16)) * 3
@@ -65,6 +68,33 @@ def test_a_good_record_answers(asking):
     assert digits(asking) == [DIGIT]
     assert block.data.records == (record,)
     assert asking.executor.chain.body(block.data.number).records == (record,)
+
+
+def test_the_header_commits_to_the_records(asking):
+    """Requests hash and records root are those of the used records, as any Merkle code computes them."""
+    other = bytes(64)
+    raws = question(asking), question(asking, other, account=1)
+    block = asking.run(*raws, records=[asking.record(IMAGE), asking.record(other, tx_index=1)])
+    encoded = [encode_record(record) for record in block.data.records]
+    root = merkle_root(encoded)
+    assert (len(encoded), block.sealed.records_root) == (2, root)
+    assert block.header.requests_hash == sha256(sha256(b"\xba" + root))
+    assert asking.run().header.requests_hash == sha256(b"")
+
+
+def test_models_count_as_of_the_block_before(asking):
+    """A model switched off answers UNKNOWN_MODEL from the next block on, and again when it is switched on."""
+    statuses = []
+    for active in (False, True, True):
+        l1_hash = origin_at(asking.executor.head.origin.height + 1).hash
+        change = build_model_activity(ON_CHAIN_MODEL.model_id, active=active, l1_hash=l1_hash, index=0)
+        block = asking.run(
+            question(asking, model=ON_CHAIN_MODEL, method="tryRead"), epochs=1, system=[change]
+        )
+        (log,) = block.sealed.receipts[2].logs
+        refused = log.topics[0] == keccak256(b"DigitNotRead(address,bytes32,uint8)")
+        statuses.append(int.from_bytes(log.data, "big") if refused else 0)
+    assert statuses == [0, 4, 0]
 
 
 def test_the_neuron_is_paid(asking):

@@ -83,3 +83,21 @@ def test_a_deposit_mints_even_when_it_fails(world):
     assert [receipt.status for receipt in block.sealed.receipts] == [1, 0]
     assert (view.balance(deposit.sender), view.nonce(deposit.sender)) == (7, 1)
     assert block.sealed.minted_wei == 7
+
+
+def test_l1_hashes_are_remembered_by_height(world):
+    """The contract answers for the last 8,192 origins and says zero for all others."""
+    for _ in range(3):
+        world.run(epochs=1)
+    heights = {
+        height: world.read(predeploys.L1_INFO, "hashOf(uint64)", height, returns=["bytes32"])
+        for height in range(99, 106)
+    }
+    known = {height: origin_at(height).hash for height in range(100, 104)}
+    assert heights == {height: known.get(height, bytes(32)) for height in range(99, 106)}
+    for signature, value in (
+        ("height()", 103),
+        ("medianTimePast()", origin_at(103).mtp),
+        ("feeRate()", 1_000),
+    ):
+        assert world.read(predeploys.L1_INFO, signature, returns=["uint64"]) == value
