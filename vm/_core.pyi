@@ -462,8 +462,8 @@ class BlockExecutor:
     def seal(self, records: Sequence[bytes] = (), withdrawals_root: bytes | None = None) -> SealedBlock:
         """Finish the block; the header commits to the root of `records`.
 
-        `records`: the encoded records used, in call order. `withdrawals_root` None means EMPTY_ROOT. Nothing of
-        the state changes yet.
+        `records`: the encoded records used, in call order. `withdrawals_root` None means EMPTY_ROOT. Nothing
+        of the state changes yet.
         """
 
     def commit(self, persist: Callable[[], None] | None = None) -> None:
