@@ -36,8 +36,8 @@ class ScannedBlock:
 def scan_l1_block(block: L1BlockInput, tag: bytes, halving_interval: int) -> ScannedBlock:
     """Scan a block whose header commits to all that is read of it.
 
-    Raises InvalidInput `header.*`, `block.*`, `tx.*`, `merkle.mutated`, `l1.header_mismatch`: the source gave a
-    wrong block, and should be asked again.
+    Raises InvalidInput `bitcoin_*`, `merkle.mutated`, `l1.header_mismatch`: the source gave a wrong block
+    and should be asked again.
     """
     if block.raw[:HEADER_BYTES] != block.header:
         raise InvalidInput("l1.header_mismatch", "the block has another header", height=block.height)
