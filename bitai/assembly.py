@@ -105,6 +105,14 @@ async def assemble(node: Node, stack: AsyncExitStack) -> None:
     stack.callback(remove_run_file, config.files)
     report.enter(Phase.READY, "serving")
     log.info("ready", **report.urls)
+    if config.demo:
+        node.spawn("demonstration", _demonstrate(node))
+
+
+async def _demonstrate(node: Node) -> None:
+    from bitai.demo import DemoUrls, run_demo  # noqa: PLC0415 -- only for those who ask
+
+    await run_demo(DemoUrls(rpc=node.report.urls["rpc"], web=node.report.urls["web"]))
 
 
 async def _bitcoin(node: Node) -> tuple[str, Credentials]:

@@ -58,7 +58,8 @@ def configure_logging(*, as_json: bool, level: str = "info", stream: IO[str] | N
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # A line per HTTP request says nothing that the metrics do not.
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    for chatty in ("aiohttp.access", "httpx", "httpcore"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
