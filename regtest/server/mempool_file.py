@@ -50,3 +50,8 @@ def load_mempool(directory: Path) -> list[bytes]:
     transactions = [reader.take(reader.u32()) for _ in range(reader.u32())]
     reader.done()
     return transactions
+
+
+def remove_mempool(directory: Path) -> None:
+    """Forget the saved transactions, which are only good for the start after a clean stop."""
+    (directory / MEMPOOL_FILE).unlink(missing_ok=True)

@@ -26,7 +26,7 @@ from regtest.rpc.parameters import Arguments
 from regtest.rpc.registry import METHODS
 from regtest.server.http import RpcServer
 from regtest.server.instance import Credentials, InstanceLock, remove_cookie, write_cookie
-from regtest.server.mempool_file import load_mempool, save_mempool
+from regtest.server.mempool_file import load_mempool, remove_mempool, save_mempool
 
 STOP_MESSAGE: Final = "regtest Bitcoin stopping"
 _GRACE_SECONDS: Final = 60.0
@@ -136,6 +136,8 @@ class Server:
             return
         if saved:
             logger.info("%d of %d saved transactions wait again", node.restore_mempool(saved), len(saved))
+        # After a kill this file would be old: what was replaced since would come back.
+        remove_mempool(self._options.directory)
 
     async def _close_node(self) -> None:
         def close() -> None:
