@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import structlog
 
+from primitives.errors import Temporary
 from primitives.ids import Address, Hash32
 
 if TYPE_CHECKING:
-    from rollup.sequencer.pool import NonceSource, Pool, PooledTransaction
+    from rollup.sequencer.lane import PooledTransaction
+    from rollup.sequencer.pool import NonceSource, Pool
     from vm._core import InferenceRequest
     from vm.types import InferenceRecord, L1Origin, Outcome, SystemTransaction
 
@@ -26,6 +28,11 @@ WAIT_CODES: Final = frozenset(
     {"tx.block_gas", "infer.block_mac_limit", "tx.nonce_too_high", "tx.fee_cap_below_base_fee"}
 )
 """Outcomes that a later block may change; every other skip is for good."""
+OFFERED_BLOCKS: Final = 3
+"""Gas offered for one block, in blocks: most transactions declare more than they use, and one that finds no
+room costs next to nothing."""
+FIRST_RETRY_S: Final = 0.5
+LONGEST_RETRY_S: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +47,14 @@ class Proposal:
     base_fee_wei: int
     gas_limit: int
     parent: Hash32
+    """The head that the block follows; if it has moved, none is made."""
     behind: int
     """Bitcoin blocks known beyond the origin: the next blocks come at once until this is 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class MadeBlock:
-    """A block that is on disk (`number` None: dropped, for it was empty), with one outcome a transaction offered."""
+    """A block on disk, with one outcome for each transaction offered; `number` None: dropped, being empty."""
 
     number: int | None
     outcomes: tuple[Outcome, ...]
@@ -78,9 +86,17 @@ class ChainPort(Protocol):
 class DispatchPort(Protocol):
     """The way to the neurons."""
 
-    def ask(self, transaction: Hash32, sender: Address, request: InferenceRequest) -> None: ...
-    def records(self, transaction: Hash32, index: int) -> list[InferenceRecord]: ...
-    def settled(self, transaction: Hash32) -> None: ...
+    def ask(self, transaction: Hash32, sender: Address, request: InferenceRequest) -> None:
+        """Have a parked transaction's question answered."""
+        ...
+
+    def records(self, transaction: Hash32, index: int) -> list[InferenceRecord]:
+        """Return the answers a transaction may use, as records of the block's transaction `index`."""
+        ...
+
+    def settled(self, transaction: Hash32) -> None:
+        """Take note that a transaction is in a block or out of the pool."""
+        ...
 
 
 class Sequencer:
@@ -95,50 +111,77 @@ class Sequencer:
         mode: Literal["interval", "on-demand"],
         block_time_s: int,
     ) -> None:
-        """Sequence for one chain; `on-demand` makes a block as soon as something waits, or the origin moves."""
+        """Sequence for one chain; `on-demand`: a block as soon as something waits, or the origin moves."""
         self._chain = chain
         self._pool = pool
         self._dispatch = dispatch
         self._mode = mode
         self._block_time_s = block_time_s
         self._wanted = asyncio.Event()
-        self._behind = 0
 
     def wake(self) -> None:
         """Say that something may have changed: a transaction, an answer, a Bitcoin block."""
         self._wanted.set()
 
     async def run(self) -> None:
-        """Make blocks for as long as the node runs."""
+        """Make blocks for as long as the node runs; wait out a full disk or a moved state."""
+        retry_s = FIRST_RETRY_S
         while True:
-            if self._mode == "on-demand":
-                await self._wanted.wait()
-                self._wanted.clear()
-                await self._fill_on_demand()
-            else:
-                if not await self._catch_up():
-                    await asyncio.sleep(self._block_time_s)
+            try:
+                await (self._on_demand() if self._mode == "on-demand" else self._at_intervals())
+                retry_s = FIRST_RETRY_S
+            except Temporary as error:
+                log.warning("no block made", code=error.code, reason=error.message, retry_s=retry_s)
+                await asyncio.sleep(retry_s)
+                retry_s = min(2 * retry_s, LONGEST_RETRY_S)
+                self._wanted.set()
 
-    async def _catch_up(self) -> bool:
-        """Make a block; true if the next should follow at once because the origin is behind Bitcoin."""
-        made = await self.make_block()
-        return made is not None and self._behind > 0
+    async def _on_demand(self) -> None:
+        await self._wanted.wait()
+        self._wanted.clear()
+        while await self._advance():
+            pass
 
-    async def _fill_on_demand(self) -> None:
-        while True:
-            proposal = await self._chain.propose()
-            if proposal is None or not (proposal.new_epoch or self._choose(proposal)):
-                return
-            if await self.make_block() is None:
-                return
+    async def _at_intervals(self) -> None:
+        """Make one block and wait for the next one's turn, which the making of this one does not delay."""
+        clock = asyncio.get_running_loop()
+        due = clock.time() + self._block_time_s
+        proposal = await self._chain.propose()
+        if proposal is None:
+            await asyncio.sleep(max(0.0, due - clock.time()))
+            return
+        made = await self._make(proposal, self._choose(proposal))
+        if made is None or not proposal.behind:
+            await asyncio.sleep(max(0.0, due - clock.time()))
+
+    async def _advance(self) -> bool:
+        """Make a block if there is something for it; tell whether another may follow at once."""
+        proposal = await self._chain.propose()
+        if proposal is None:
+            return False
+        chosen = self._choose(proposal)
+        if not (chosen or proposal.new_epoch):
+            return False
+        made = await self._make(proposal, chosen)
+        if made is None:
+            return True
+        # A dropped block in which everything waits would be made again just the same, for ever.
+        return made.number is not None or any(each.code not in WAIT_CODES for each in made.outcomes)
 
     async def make_block(self) -> MadeBlock | None:
         """Make one block now, empty if nothing is ready; None if none may be made."""
         proposal = await self._chain.propose()
         if proposal is None:
             return None
-        self._behind = proposal.behind
-        chosen = self._choose(proposal)
+        return await self._make(proposal, self._choose(proposal))
+
+    def _choose(self, proposal: Proposal) -> list[PooledTransaction]:
+        if proposal.empty_only:
+            return []
+        offered_gas = OFFERED_BLOCKS * proposal.gas_limit
+        return self._pool.ready(proposal.base_fee_wei, self._chain.nonces(), gas=offered_gas)
+
+    async def _make(self, proposal: Proposal, chosen: Sequence[PooledTransaction]) -> MadeBlock | None:
         records = [
             record
             for index, transaction in enumerate(chosen)
@@ -150,23 +193,19 @@ class Sequencer:
             self._sort(chosen, made.outcomes)
         return made
 
-    def _choose(self, proposal: Proposal) -> list[PooledTransaction]:
-        if proposal.empty_only:
-            return []
-        return self._pool.ready(proposal.base_fee_wei, self._chain.nonces(), gas=proposal.gas_limit)
-
     def _sort(self, chosen: Sequence[PooledTransaction], outcomes: Sequence[Outcome]) -> None:
-        gone: list[bytes] = []
+        included: list[bytes] = []
+        dropped: list[bytes] = []
         for transaction, outcome in zip(chosen, outcomes, strict=True):
-            transaction_hash = Hash32(transaction.hash)
             if outcome.kind == "parked" and outcome.request is not None:
                 self._pool.wait_for(transaction.hash, Hash32(outcome.request.request_hash))
-                self._dispatch.ask(transaction_hash, Address(transaction.sender), outcome.request)
+                self._dispatch.ask(Hash32(transaction.hash), Address(transaction.sender), outcome.request)
             elif outcome.kind == "included":
-                gone.append(transaction.hash)
-                self._dispatch.settled(transaction_hash)
+                included.append(transaction.hash)
             elif outcome.code not in WAIT_CODES:
                 log.info("transaction dropped", transaction="0x" + transaction.hash.hex(), code=outcome.code)
-                gone.append(transaction.hash)
-                self._dispatch.settled(transaction_hash)
-        self._pool.remove(gone)
+                dropped.append(transaction.hash)
+        self._pool.included(included)
+        self._pool.remove(dropped)
+        for transaction_hash in (*included, *dropped):
+            self._dispatch.settled(Hash32(transaction_hash))
