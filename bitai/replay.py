@@ -13,6 +13,9 @@ from bitai.pipeline_events import Epoch, Finalized, L1Done, ModelStored, Pipelin
 from primitives.errors import InvariantViolation
 from primitives.ids import Hash32, ModelId
 from rollup.config import RollupConfig
+from vm.executor import Executor
+from vm.schema import artifact_key
+from vm.store import KeyValueStore, WriteBatch
 from vm.types import BlockData
 
 
@@ -26,6 +29,27 @@ class BlockRunner(Protocol):
     def keep_model(self, model_id: ModelId, container: bytes) -> None:
         """Store an inscribed model, which a later block may ask."""
         ...
+
+
+class ExecutorRunner:
+    """Runs blocks on the virtual machine, each block and its state in one write."""
+
+    def __init__(self, executor: Executor, store: KeyValueStore) -> None:
+        """Execute on this machine, whose chain and models are in this store."""
+        self._executor = executor
+        self._store = store
+
+    def run(self, data: BlockData) -> Hash32:
+        """See `BlockRunner.run`."""
+        executed = self._executor.execute(data)
+        self._executor.commit(executed)
+        return executed.hash
+
+    def keep_model(self, model_id: ModelId, container: bytes) -> None:
+        """See `BlockRunner.keep_model`."""
+        batch = WriteBatch()
+        batch.put(artifact_key(model_id), container)
+        self._store.write(batch, sync=True)
 
 
 @dataclass(slots=True)

@@ -42,11 +42,11 @@ def channel(blocks, number, size=10**6, config=CONFIG):
     return [reveal(payload, kind, number, index, tag=config.tag) for index, payload in enumerate(payloads)]
 
 
-def upload(data, sequence=0, secret=ANYBODY):
+def upload(data, sequence=0, secret=ANYBODY, tag=CONFIG.tag):
     """The reveals of an inscribed artifact."""
     kind = EnvelopeKind.ARTIFACT_CHUNK
     return [
-        reveal(payload, kind, sequence, index, secret=secret)
+        reveal(payload, kind, sequence, index, secret=secret, tag=tag)
         for index, payload in enumerate(split_frames(data))
     ]
 
