@@ -9,7 +9,7 @@ runs are dearer than the transactions that ask for them. Source: protocol sectio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -69,7 +69,7 @@ def step(config: DispatchConfig, state: DispatchState, event: Event, now_ms: int
         case Left():
             state = _leave(state, event.neuron)
         case Settled():
-            state = replace(state, parked=_drop(state.parked, event.transaction))
+            state = _settle(state, event.transaction)
         case _:
             state = _expire(config, state, now_ms)
     state, duties = _assign(state, now_ms)
@@ -84,25 +84,34 @@ def _ask(
     before = parked.asked.get(event.ordinal)
     if before is not None and before[0] != request_hash and before[1] == event.ask_height:
         penalty = _put(state.penalties, event.sender, now_ms + config.quota_penalty_ms)
-        state = replace(state, parked=_drop(state.parked, event.transaction), penalties=penalty)
+        state = replace(_settle(state, event.transaction), penalties=penalty)
         return state, (TransactionRefused(event.transaction, "infer.changed_question"),)
-    if event.transaction not in state.parked and _held_by(state, event.sender) >= _quota(config, state, event, now_ms):
+    if event.transaction not in state.parked and _held_by(state, event.sender) >= _quota(
+        config, state, event, now_ms
+    ):
         return state, (TransactionRefused(event.transaction, "infer.parked_quota"),)
     asked = _put(parked.asked, event.ordinal, (request_hash, event.ask_height))
     fresh = before is None or before[0] != request_hash
     parked = replace(parked, asked=asked, dispatches=parked.dispatches + int(fresh))
     if parked.dispatches > len(asked) + 1:
-        state = replace(state, parked=_drop(state.parked, event.transaction))
+        state = _settle(state, event.transaction)
         return state, (TransactionRefused(event.transaction, "infer.too_many_dispatches"),)
+    if not _has_room(config, state, request_hash):
+        return _settle(state, event.transaction), (TransactionRefused(event.transaction, "infer.queue_full"),)
+    state = replace(state, parked=_put(state.parked, event.transaction, parked))
+    if before is not None and before[0] != request_hash:
+        state = _drop_unwanted(state, [before[0]])
     known = state.answers.get(request_hash)
     if known is not None:
-        state = replace(state, parked=_put(state.parked, event.transaction, parked))
         return state, (AnswerKnown(request_hash, known),)
-    if request_hash not in state.questions and len(state.questions) >= config.jobs:
-        return state, (TransactionRefused(event.transaction, "infer.queue_full"),)
     question = state.questions.get(request_hash) or Question(event.request, event.ask_height, event.assigned)
-    questions = _put(state.questions, request_hash, question)
-    return replace(state, parked=_put(state.parked, event.transaction, parked), questions=questions), ()
+    return replace(state, questions=_put(state.questions, request_hash, question)), ()
+
+
+def _has_room(config: DispatchConfig, state: DispatchState, request_hash: Hash32) -> bool:
+    """Tell whether a question is known, answered, or fits the queue."""
+    known = request_hash in state.questions or request_hash in state.answers
+    return known or len(state.questions) < config.jobs
 
 
 def _held_by(state: DispatchState, sender: Address) -> int:
@@ -115,7 +124,7 @@ def _quota(config: DispatchConfig, state: DispatchState, event: Asked, now_ms: i
 
 
 def _reassign(state: DispatchState, event: Reassigned) -> tuple[DispatchState, tuple[Signal, ...]]:
-    """Move a question or an answer to a newer ask height; an answer by a neuron not assigned there is asked again."""
+    """Move a question or an answer to a newer ask height; one by another neuron is asked again."""
     known = state.answers.get(event.request_hash)
     if known is not None:
         if known.neuron not in event.assigned:
@@ -144,11 +153,36 @@ def _answer(
         state = _release(state, question.asker)
     known = KnownAnswer(question.request.model_id, event.answer, event.neuron, question.ask_height)
     answers = dict(state.answers)
-    while len(answers) >= config.answers:
-        answers.pop(next(iter(answers)))
+    room = config.answer_bytes - len(known.answer.output)
+    held = sum(len(each.answer.output) for each in answers.values())
+    while answers and (len(answers) >= config.answers or held > room):
+        oldest = answers.pop(next(iter(answers)))
+        held -= len(oldest.answer.output)
     answers[request_hash] = known
     state = replace(state, answers=answers, questions=_drop(state.questions, request_hash))
     return state, (AnswerKnown(request_hash, known),)
+
+
+def _settle(state: DispatchState, transaction: Hash32) -> DispatchState:
+    """Forget a transaction, and the questions that nobody else waits for."""
+    settled = state.parked.get(transaction)
+    if settled is None:
+        return state
+    state = replace(state, parked=_drop(state.parked, transaction))
+    return _drop_unwanted(state, [request_hash for request_hash, _ in settled.asked.values()])
+
+
+def _drop_unwanted(state: DispatchState, questions: Sequence[Hash32]) -> DispatchState:
+    """Drop those questions that no parked transaction asks: nobody would use their answers."""
+    wanted = {request_hash for each in state.parked.values() for request_hash, _ in each.asked.values()}
+    for request_hash in questions:
+        question = state.questions.get(request_hash)
+        if question is None or request_hash in wanted:
+            continue
+        if question.asker is not None:
+            state = _release(state, question.asker)
+        state = replace(state, questions=_drop(state.questions, request_hash))
+    return state
 
 
 def _give_back(state: DispatchState, request_hash: Hash32, neuron: Address) -> DispatchState:

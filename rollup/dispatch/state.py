@@ -18,6 +18,8 @@ class DispatchConfig:
     jobs: int = 1_024
     answers: int = 8_192
     """Answers kept by request hash, so that equal questions cost no second run."""
+    answer_bytes: int = 64 << 20
+    """Outputs of kept answers together: one may be a megabyte, and 8,192 of those would not fit."""
     parked_per_sender: int = 16
     quota_penalty_ms: int = 3_600_000
     """How long a sender whose replay asked something else keeps half its quota."""
