@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from contextlib import AsyncExitStack
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
-from aiohttp import web
 
 from bitai.adapters.bitcoin.credentials import CookieFile, Credentials, UserPassword
 from bitai.adapters.bitcoin.node import BitcoinNode
@@ -20,11 +19,14 @@ from bitai.bootstrap import make_regtest_chain, read_rollup_config
 from bitai.chain import ChainDriver
 from bitai.chain_service import ChainService
 from bitai.chain_thread import ChainThread
+from bitai.full_role import start_full_node
 from bitai.health import AdminAccess, health_app
 from bitai.node_keys import NodeKeys, open_node_keys
-from bitai.node_roles import start_full_node, start_sequencer
+from bitai.node_parts import Parts
+from bitai.node_serving import serve_app
 from bitai.ports import choose_port
 from bitai.run_file import RunFile, remove_run_file
+from bitai.sequencer_role import build_sequencer
 from bitai.status import Phase
 from bitai.supervisor import ChildSpec
 from bitai.system_clock import SystemClock
@@ -36,48 +38,31 @@ from vm.stored_models import StoredModels
 
 if TYPE_CHECKING:
     from bitai.node import Node
-    from bitai.node_parts import Parts
+    from bitai.status import DevControls
     from rollup.config import RollupConfig
 
 log = structlog.get_logger(__name__)
 
 BITCOIN_START_S: Final = 60.0
-CLOSE_GRACE_S: Final = 1.0
+REGTEST_POLL_MS: Final = 200
+PUBLIC_POLL_MS: Final = 1_000
 
 
 async def assemble(node: Node, stack: AsyncExitStack) -> None:
     """Start everything; what was started is stopped by `stack` in reverse."""
-    from bitai.node_parts import Parts  # noqa: PLC0415 -- avoids a circle of types
-
     config, report = node.config, node.report
     cookie = config.files.new_cookie()
     clock = SystemClock()
-    report.enter(Phase.STARTING_BITCOIN if config.embedded_bitcoin else Phase.CONNECTING_BITCOIN, "Bitcoin")
-    l1_url, credentials = await _bitcoin(node)
-    report.l1_url = l1_url
-    transport = await stack.enter_async_context(RpcTransport(l1_url, credentials, clock))
+    embedded = config.embedded_bitcoin
+    report.enter(Phase.STARTING_BITCOIN if embedded else Phase.CONNECTING_BITCOIN, "Bitcoin")
+    report.l1_url, credentials = await _bitcoin(node)
+    transport = await stack.enter_async_context(RpcTransport(report.l1_url, credentials, clock))
     bitcoin = BitcoinNode(transport)
     await _await_bitcoin(bitcoin, config.network)
     keys = open_node_keys(config.files, config.network) if config.role != "full" else None
     rollup = await _rollup_config(node, keys, transport, bitcoin)
     report.enter(Phase.REPLAYING, "opening the chain database")
-    store = stack.enter_context(LevelStore(config.files.chain))
-    thread = ChainThread()
-    stack.callback(thread.close)
-    executor = await thread.run(Executor, rollup.chain_spec(), store, StoredModels(store))
-    stack.callback(executor.close)
-    secret = keys.sequencer if keys is not None else None
-    driver = await thread.run(ChainDriver, rollup, store, executor, sequencer_secret=secret)
-    service = ChainService(driver, thread, node.metrics)
-    report.driver = driver
-    follower = L1Follower(
-        bitcoin,
-        clock,
-        driver.cursor,
-        config=FollowerConfig(poll_ms=200 if config.network == "regtest" else 1_000),
-        floor_height=rollup.l1_start.height,
-    )
-    report.follower = follower
+    opened = await _open_chain(node, stack, rollup, keys)
     parts = Parts(
         node=node,
         stack=stack,
@@ -85,23 +70,20 @@ async def assemble(node: Node, stack: AsyncExitStack) -> None:
         transport=transport,
         bitcoin=bitcoin,
         rollup=rollup,
-        store=store,
-        thread=thread,
-        executor=executor,
-        chain=service,
+        store=opened.store,
+        thread=opened.thread,
+        executor=opened.service.driver.executor,
+        chain=opened.service,
         keys=keys,
         cookie=cookie,
     )
     report.enter(Phase.SYNCING, "following Bitcoin")
-    node.spawn("follow bitcoin", _follow_bitcoin(service, follower))
-    if keys is None:
-        dev = await start_full_node(parts)
-    else:
-        dev = await start_sequencer(parts, keys)
-    await serve_app(parts, "metrics", health_app(report, node.metrics, AdminAccess(cookie, dev)), config.metrics_port)
+    dev = await _start_role(parts)
+    node.spawn("follow bitcoin", _follow_bitcoin(parts))
+    admin = health_app(report, node.metrics, AdminAccess(cookie, dev))
+    await serve_app(parts, "metrics", admin, config.metrics_port)
     await _until_synced(node)
-    run_file = _run_file(node, l1_url)
-    run_file.write(config.files)
+    _run_file(node).write(config.files)
     stack.callback(remove_run_file, config.files)
     report.enter(Phase.READY, "serving")
     log.info("ready", **report.urls)
@@ -109,8 +91,37 @@ async def assemble(node: Node, stack: AsyncExitStack) -> None:
         node.spawn("demonstration", _demonstrate(node))
 
 
+async def _start_role(parts: Parts) -> DevControls | None:
+    """Start what this role adds; a node that signs sequences."""
+    if parts.keys is None:
+        await start_full_node(parts)
+        return None
+    return await build_sequencer(parts, parts.keys).start(parts.keys)
+
+
+class _Opened(NamedTuple):
+    store: LevelStore
+    thread: ChainThread
+    service: ChainService
+
+
+async def _open_chain(
+    node: Node, stack: AsyncExitStack, rollup: RollupConfig, keys: NodeKeys | None
+) -> _Opened:
+    """Open database, machine and derivation where the last run left them."""
+    store = stack.enter_context(LevelStore(node.config.files.chain))
+    thread = ChainThread()
+    stack.callback(thread.close)
+    executor = await thread.run(Executor, rollup.chain_spec(), store, StoredModels(store))
+    stack.callback(executor.close)
+    secret = None if keys is None else keys.sequencer
+    driver = await thread.run(ChainDriver, rollup, store, executor, sequencer_secret=secret)
+    node.report.driver = driver
+    return _Opened(store, thread, ChainService(driver, thread, node.metrics))
+
+
 async def _demonstrate(node: Node) -> None:
-    from bitai.demo import DemoUrls, run_demo  # noqa: PLC0415 -- only for those who ask
+    from bitai.demo import DemoUrls, run_demo
 
     await run_demo(DemoUrls(rpc=node.report.urls["rpc"], web=node.report.urls["web"]))
 
@@ -168,12 +179,22 @@ async def _rollup_config(
     return await make_regtest_chain(node.config.files, keys, transport, bitcoin)
 
 
-async def _follow_bitcoin(service: ChainService, follower: L1Follower) -> None:
+async def _follow_bitcoin(parts: Parts) -> None:
+    """Feed the chain with Bitcoin's blocks, from where the database stands."""
+    poll_ms = REGTEST_POLL_MS if parts.node.config.network == "regtest" else PUBLIC_POLL_MS
+    follower = L1Follower(
+        parts.bitcoin,
+        parts.clock,
+        parts.chain.driver.cursor,
+        config=FollowerConfig(poll_ms=poll_ms),
+        floor_height=parts.rollup.l1_start.height,
+    )
+    parts.node.report.follower = follower
     async for event in follower.events():
         if isinstance(event, Connected):
-            await service.connected(event)
+            await parts.chain.connected(event)
         else:
-            await service.disconnected(event, ChainPoint(event.height, event.hash))
+            await parts.chain.disconnected(event, ChainPoint(event.height, event.hash))
 
 
 async def _until_synced(node: Node) -> None:
@@ -187,23 +208,7 @@ async def _until_synced(node: Node) -> None:
         await asyncio.sleep(0.1)
 
 
-async def serve_app(parts: Parts, name: str, app: web.Application, wanted: int, bind: str = "127.0.0.1") -> int:
-    """Serve an application on a port, in dev on a free one near it, and note its URL; return the port."""
-    config = parts.node.config
-    flag = f"--{name}-port"
-    port = choose_port(wanted, name=f"the {name} server", flag=flag, address=bind, may_move=config.role == "dev")
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_GRACE_S)
-    await runner.setup()
-    parts.stack.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, bind, port).start()
-    scheme = "ws" if name == "neuron" else "http"
-    parts.node.report.urls[name] = f"{scheme}://{bind}:{port}"
-    return port
-
-
-def _run_file(node: Node, l1_url: str) -> RunFile:
-    import os  # noqa: PLC0415 -- the process id, once
-
+def _run_file(node: Node) -> RunFile:
     urls = node.report.urls
     return RunFile(
         pid=os.getpid(),
@@ -213,10 +218,5 @@ def _run_file(node: Node, l1_url: str) -> RunFile:
         web_url=urls.get("web", ""),
         neuron_url=urls.get("neuron", ""),
         admin_url=urls.get("metrics", ""),
-        l1_url=l1_url,
+        l1_url=node.report.l1_url,
     )
-
-
-def shipped_model(name: str) -> bytes:
-    """Return a model file that the package ships."""
-    return resources.files("vm.inference").joinpath("models", name).read_bytes()

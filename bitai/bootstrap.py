@@ -47,7 +47,9 @@ def read_rollup_config(path: Path) -> RollupConfig:
         text = path.read_bytes()
     except OSError as error:
         raise ConfigError(
-            "config.unreadable", f"the rollup configuration {path} cannot be read: {error}", fix=f"ls -l {path}"
+            "config.unreadable",
+            f"the rollup configuration {path} cannot be read: {error}",
+            fix=f"ls -l {path}",
         ) from error
     return RollupConfig.from_json(text)
 
@@ -75,9 +77,7 @@ async def ensure_funds(transport: RpcTransport, keys: NodeKeys) -> None:
     address = encode_address("regtest", open_wallet_key(keys.funds).script)
     for _ in range(FUNDING_LANES):
         await transport.call("sendtoaddress", address, LANE_BTC, idempotent=False)
-    await transport.call(
-        "generatetoaddress", 1, await transport.call("getnewaddress"), idempotent=False
-    )
+    await transport.call("generatetoaddress", 1, await transport.call("getnewaddress"), idempotent=False)
 
 
 async def _start_block(bitcoin: BitcoinNode) -> L1Start:

@@ -15,20 +15,29 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from bitai.admission import JOURNAL_PREFIX
-from bitai.chain_rows import ChainRows, put_cursor, put_epoch, put_outcome, put_safe_at, safe_at_key, snapshot_key
-from bitai.chain_rows import epoch_key, outcome_key
+from bitai.chain_rows import (
+    ChainRows,
+    epoch_key,
+    outcome_key,
+    put_cursor,
+    put_epoch,
+    put_outcome,
+    put_safe_at,
+    safe_at_key,
+    snapshot_key,
+)
 from bitai.l1_scan import L1BlockInput
 from bitai.pipeline import Pipeline
 from bitai.pipeline_events import Epoch, Finalized, L1Done, ModelStored, Reset, SafeHead
 from l1.ports import ChainPoint
 from primitives.errors import ConfigError, InvariantViolation, Rejected, Temporary
 from primitives.hashes import keccak256
+from rollup.derivation.judge import DerivedHead
 from rollup.follower.signed_block import SignedBlock, sign_block
 from rollup.sequencer.driver import MadeBlock, Proposal
 from rollup.sequencer.rules import next_slot
-from rollup.derivation.judge import DerivedHead
 from vm import schema
-from vm._core import next_base_fee
+from vm._core import keccak256_many, next_base_fee
 from vm.schema import BlockId
 from vm.store import WriteBatch
 from vm.types import BlockData
@@ -58,6 +67,8 @@ class ChainUpdate:
     removed: tuple[BlockId, ...] = ()
     added: tuple[int, ...] = ()
     returned: tuple[bytes, ...] = ()
+    included: tuple[bytes, ...] = ()
+    """Hashes of the users' transactions in the added blocks."""
     epoch: L1Origin | None = None
     dropped: tuple[str, ...] = ()
     """Codes of envelopes and channels that a Bitcoin block held and derivation did not take."""
@@ -69,6 +80,7 @@ class _Changes:
     added: list[int] = field(default_factory=list)
     taken: list[bytes] = field(default_factory=list)
     """Users' transactions of removed blocks."""
+    included: list[bytes] = field(default_factory=list)
     epoch: L1Origin | None = None
     dropped: list[str] = field(default_factory=list)
 
@@ -133,7 +145,9 @@ class ChainDriver:
             return Pipeline(self.config)
         snapshot = self.rows.snapshot(cursor.height)
         if snapshot is None:
-            raise InvariantViolation("store.corrupt", "no derivation state at the cursor", height=cursor.height)
+            raise InvariantViolation(
+                "store.corrupt", "no derivation state at the cursor", height=cursor.height
+            )
         return Pipeline.restore(self.config, snapshot)
 
     # -- Bitcoin -----------------------------------------------------------------------------------
@@ -155,7 +169,9 @@ class ChainDriver:
             self._store.write(batch, sync=True)
             self._fault("chain.connect.persisted")
         except BaseException:
-            self._pipeline = self._open_pipeline()  # the feed is undone: what was committed will be found again
+            self._pipeline = (
+                self._open_pipeline()
+            )  # the feed is undone: what was committed will be found again
             raise
         self._drop_undo()
         return self._update(changes)
@@ -183,7 +199,9 @@ class ChainDriver:
                     put_outcome(batch, event)
                     changes.dropped += _dropped_codes(event)
                 case Reset():
-                    raise Rejected("chain.not_next", "the Bitcoin block does not extend the last", height=height)
+                    raise Rejected(
+                        "chain.not_next", "the Bitcoin block does not extend the last", height=height
+                    )
 
     def _settle(self, data: BlockData, changes: _Changes) -> None:
         """Make sure that the chain holds the derived block: it often does, as the sequencer's unsafe one."""
@@ -193,10 +211,12 @@ class ChainDriver:
             log.warning("derived block differs from the unsafe one", number=data.number)
             self._rewind(data.number - 1, changes)
         executed = self.executor.execute(data)
+        hashes = keccak256_many(executed.data.transactions)
         self._fault("chain.block.persist")
-        self.executor.commit(executed, self._forget_waiting(data))
+        self.executor.commit(executed, _forget_waiting(hashes))
         self._fault("chain.block.persisted")
         changes.added.append(data.number)
+        changes.included += hashes
 
     def disconnect(self, point: ChainPoint) -> ChainUpdate:
         """Take back the last Bitcoin block: derivation, heads, and every block that looks back to it.
@@ -205,7 +225,9 @@ class ChainDriver:
         by itself.
         """
         if point != self.cursor:
-            raise Rejected("chain.not_tip", "only the last Bitcoin block can be taken back", height=point.height)
+            raise Rejected(
+                "chain.not_tip", "only the last Bitcoin block can be taken back", height=point.height
+            )
         below = point.height - 1
         restored = self._pipeline_at(below)
         if restored.safe_number < self.finalized:
@@ -260,8 +282,8 @@ class ChainDriver:
 
     # -- the sequencer -----------------------------------------------------------------------------
 
-    def propose(self, now_s: int) -> Proposal | None:
-        """Return what the next block would be opened with now, None if none may be made yet."""
+    def propose(self, now_s: int) -> Proposal:
+        """Return what the next block would be opened with now."""
         head = self.executor.head
         upcoming = self.rows.epoch(head.origin.height + 1)
         slot = next_slot(
@@ -270,8 +292,6 @@ class ChainDriver:
             None if upcoming is None else upcoming[0],
             now_s,
         )
-        if slot is None:
-            return None
         return Proposal(
             timestamp=slot.timestamp,
             origin=slot.origin,
@@ -301,11 +321,12 @@ class ChainDriver:
             builder.abandon()
             return MadeBlock(None, tuple(outcomes)), ChainUpdate()
         executed = builder.seal()
+        hashes = keccak256_many(executed.data.transactions)
         self._fault("chain.make.persist")
-        self.executor.commit(executed, self._forget_waiting(executed.data))
+        self.executor.commit(executed, _forget_waiting(hashes))
         self._fault("chain.make.persisted")
         number = executed.data.number
-        return MadeBlock(number, tuple(outcomes)), ChainUpdate(added=(number,))
+        return MadeBlock(number, tuple(outcomes)), ChainUpdate(added=(number,), included=tuple(hashes))
 
     def signed(self, number: int) -> SignedBlock | None:
         """Return a block with the sequencer's signature, None beyond the head."""
@@ -341,10 +362,14 @@ class ChainDriver:
         executed = self.executor.execute(data)
         if executed.hash != block.hash:
             executed.execution.abandon()
-            raise Rejected("unsafe_block.wrong_hash", "executed, the block has another hash", number=data.number)
+            raise Rejected(
+                "unsafe_block.wrong_hash", "executed, the block has another hash", number=data.number
+            )
+        hashes = keccak256_many(executed.data.transactions)
         self._fault("chain.unsafe.persist")
-        self.executor.commit(executed, self._forget_waiting(data))
+        self.executor.commit(executed, _forget_waiting(hashes))
         changes.added.append(data.number)
+        changes.included += hashes
         return self._update(changes)
 
     def _require_epoch(self, data: BlockData, parent: L1Origin) -> None:
@@ -354,10 +379,14 @@ class ChainDriver:
             if epoch is None and data.origin.height > self.cursor.height:
                 raise Temporary("unsafe_block.origin_unknown", "its Bitcoin block has not come yet")
             if epoch is None or epoch[0] != data.origin or data.origin.height != parent.height + 1:
-                raise Rejected("unsafe_block.origin", "its origin is not on our Bitcoin chain", number=data.number)
+                raise Rejected(
+                    "unsafe_block.origin", "its origin is not on our Bitcoin chain", number=data.number
+                )
             expected = epoch[1]
         if data.system_transactions != expected:
-            raise Rejected("unsafe_block.system", "its system transactions are not the epoch's", number=data.number)
+            raise Rejected(
+                "unsafe_block.system", "its system transactions are not the epoch's", number=data.number
+            )
         if data.timestamp <= self._timestamp(data.number - 1) or data.timestamp < data.origin.mtp:
             raise Rejected("unsafe_block.time", "its time does not follow", number=data.number)
 
@@ -389,16 +418,10 @@ class ChainDriver:
             removed=tuple(changes.removed),
             added=tuple(changes.added),
             returned=tuple(returned),
+            included=tuple(changes.included),
             epoch=changes.epoch,
             dropped=tuple(changes.dropped),
         )
-
-    def _forget_waiting(self, data: BlockData) -> WriteBatch:
-        """Take a block's transactions out of the journal of waiting ones, in the write that includes them."""
-        batch = WriteBatch()
-        for raw in data.transactions:
-            batch.delete(JOURNAL_PREFIX + keccak256(raw))
-        return batch
 
     def _mark(self, batch: WriteBatch, key: bytes, number: int) -> None:
         batch.put(key, schema.encode_block_id(BlockId(number, self._hash(number))))
@@ -416,6 +439,11 @@ class ChainDriver:
     def _drop_undo(self) -> None:
         if self.finalized > self.executor.undo_floor() + 256:
             self.executor.prune_undo(self.finalized)
+
+
+def _forget_waiting(hashes: Sequence[bytes]) -> WriteBatch:
+    """Take a block's transactions out of the journal of waiting ones, in the write that includes them."""
+    return WriteBatch([(JOURNAL_PREFIX + each, None) for each in hashes])
 
 
 def _dropped_codes(done: L1Done) -> list[str]:

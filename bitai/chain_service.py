@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from rollup.follower.l1_follower import Connected, Disconnected
     from rollup.follower.signed_block import SignedBlock
     from rollup.sequencer.driver import MadeBlock, Proposal
-    from rollup.sequencer.pool import NonceSource, PooledTransaction
+    from rollup.sequencer.lane import PooledTransaction
+    from rollup.sequencer.pool import NonceSource
     from vm._core import Transaction
     from vm.types import InferenceRecord
     from vm.views import StateView

@@ -71,7 +71,9 @@ async def run_demo(urls: DemoUrls, *, limit_s: float = 180.0) -> dict[str, Any]:
         artifact = json.loads(resources.files("bitai").joinpath("artifacts/DigitReader.json").read_text())
         created = await _send(rpc, secret, None, bytes.fromhex(artifact["bytecode"].removeprefix("0x")))
         reader = Address(bytes.fromhex(created["contractAddress"][2:]))
-        say(f"deployed DigitReader at {created['contractAddress']} in block {int(created['blockNumber'], 16)}")
+        say(
+            f"deployed DigitReader at {created['contractAddress']} in block {int(created['blockNumber'], 16)}"
+        )
         image, label = held_out_images()[0]
         say(_draw(image))
         told: dict[str, Any] = {"reader": created["contractAddress"], "label": label, "answers": []}
@@ -119,7 +121,9 @@ async def _models(rpc: RpcSession, limit_s: float) -> list[dict[str, Any]]:
 
 
 async def _send(rpc: RpcSession, secret: bytes, to: Address | None, data: bytes) -> dict[str, Any]:
-    nonce = int(await rpc.call("eth_getTransactionCount", "0x" + DEV_ACCOUNTS[0].address.hex(), "pending"), 16)
+    nonce = int(
+        await rpc.call("eth_getTransactionCount", "0x" + DEV_ACCOUNTS[0].address.hex(), "pending"), 16
+    )
     unsigned = Unsigned(
         chain_id=int(await rpc.call("eth_chainId"), 16),
         nonce=nonce,
@@ -129,7 +133,9 @@ async def _send(rpc: RpcSession, secret: bytes, to: Address | None, data: bytes)
         to=to,
         data=data,
     )
-    transaction_hash = await rpc.call("eth_sendRawTransaction", "0x" + sign_transaction(unsigned, secret).hex())
+    transaction_hash = await rpc.call(
+        "eth_sendRawTransaction", "0x" + sign_transaction(unsigned, secret).hex()
+    )
     receipt: dict[str, Any] = await rpc.until("eth_getTransactionReceipt", transaction_hash)
     if receipt["status"] != "0x1":
         raise Temporary("demo.reverted", f"transaction {transaction_hash} reverted")
@@ -182,4 +188,6 @@ def _conclude(urls: DemoUrls, told: dict[str, Any], anchor: dict[str, Any]) -> N
 
 def _draw(image: bytes) -> str:
     rows = [image[start : start + 8] for start in range(0, 64, 8)]
-    return "\n".join("    " + "".join(_SHADES[pixel * (len(_SHADES) - 1) // 16] * 2 for pixel in row) for row in rows)
+    return "\n".join(
+        "    " + "".join(_SHADES[pixel * (len(_SHADES) - 1) // 16] * 2 for pixel in row) for row in rows
+    )

@@ -30,7 +30,8 @@ class InscriptionView:
         return tuple(
             row
             for row in self._all()
-            if row.first_block is not None and row.last_block is not None
+            if row.first_block is not None
+            and row.last_block is not None
             and row.first_block <= number <= row.last_block
         )
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from bitai.adapters.bitcoin.node import BitcoinNode
-from bitai.adapters.bitcoin.transport import RpcTransport
-from bitai.chain_service import ChainService
-from bitai.chain_thread import ChainThread
-from bitai.node import Node
-from bitai.node_keys import NodeKeys
-from bitai.system_clock import SystemClock
-from rollup.config import RollupConfig
-from vm.executor import Executor
-from vm.store import KeyValueStore
+if TYPE_CHECKING:
+    from contextlib import AsyncExitStack
+
+    from bitai.adapters.bitcoin.node import BitcoinNode
+    from bitai.adapters.bitcoin.transport import RpcTransport
+    from bitai.chain_service import ChainService
+    from bitai.chain_thread import ChainThread
+    from bitai.node import Node
+    from bitai.node_keys import NodeKeys
+    from bitai.system_clock import SystemClock
+    from rollup.config import RollupConfig
+    from vm.executor import Executor
+    from vm.store import KeyValueStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
 
 from bitai.node_status import RpcFacts
+from bitai.ports import choose_port
 from bitai.rpc.backend import ChainBackend
 from bitai.rpc.context import Context
 from bitai.rpc.methods_bitai import BitaiMethods
@@ -20,13 +23,32 @@ if TYPE_CHECKING:
     from bitai.status import DevControls
     from bitai.unsafe_feed import UnsafeServer
 
+CLOSE_GRACE_S: Final = 1.0
+"""How long a stopping server waits for answers under way."""
+
+
+async def serve_app(
+    parts: Parts, name: str, app: web.Application, wanted: int, *, bind: str = "127.0.0.1"
+) -> int:
+    """Serve an application on a port, in dev on a free one near it, and note its URL; return the port."""
+    config = parts.node.config
+    flag = f"--{name}-port"
+    port = choose_port(
+        wanted, name=f"the {name} server", flag=flag, address=bind, may_move=config.role == "dev"
+    )
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_GRACE_S)
+    await runner.setup()
+    parts.stack.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, bind, port).start()
+    scheme = "ws" if name == "neuron" else "http"
+    parts.node.report.urls[name] = f"{scheme}://{bind}:{port}"
+    return port
+
 
 async def serve_rpc(
     parts: Parts, sender: Sender, *, feed: UnsafeServer | None, dispatcher: Dispatcher | None
 ) -> None:
     """Answer JSON-RPC; on a sequencer also feed full nodes."""
-    from bitai.assembly import serve_app  # noqa: PLC0415 -- assembly starts what serves
-
     del dispatcher
     backend = ChainBackend(parts.executor)
     context = Context(
@@ -41,13 +63,11 @@ async def serve_rpc(
     if feed is not None:
         feed.add_routes(app)
     config = parts.node.config
-    await serve_app(parts, "rpc", app, config.rpc_port, config.rpc_bind)
+    await serve_app(parts, "rpc", app, config.rpc_port, bind=config.rpc_bind)
 
 
 async def serve_web(parts: Parts, dev: DevControls | None) -> None:
     """Serve the status and faucet page."""
-    from bitai.assembly import serve_app  # noqa: PLC0415 -- as above
-
     config = parts.node.config
     app = web_app(parts.node.report, parts.node.metrics, WebOptions(dev=dev))
-    await serve_app(parts, "web", app, config.web_port, config.rpc_bind)
+    await serve_app(parts, "web", app, config.web_port, bind=config.rpc_bind)

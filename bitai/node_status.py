@@ -20,7 +20,6 @@ from bitai.status import (
 )
 from bitai.version import VERSION
 from primitives.ids import display_hash
-from vm import schema
 from vm.inference.manifest import Tier
 from vm.registry import read_models
 
@@ -195,7 +194,9 @@ class NodeReport:
         if self.neuron_server is None:
             return ()
         return tuple(
-            NeuronSummary("0x" + neuron.hex(), connected=True, models=tuple("0x" + each.hex() for each in models))
+            NeuronSummary(
+                "0x" + neuron.hex(), connected=True, models=tuple("0x" + each.hex() for each in models)
+            )
             for neuron, models in self.neuron_server.connected.items()
         )
 
