@@ -98,7 +98,7 @@ class SequencerRole:
     async def _sequence(self) -> None:
         """Make blocks once derivation has caught up: before, they would contradict what Bitcoin holds."""
         report = self.parts.node.report
-        while report.follower is None or report.follower.tip is None or report.lag() > 0:
+        while report.follower is None or report.follower.tip is None or report.lag() > 0:  # noqa: ASYNC110 -- polled too
             await asyncio.sleep(SYNC_POLL_S)
         await self.sequencer.run()
 
