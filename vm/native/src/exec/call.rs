@@ -196,6 +196,7 @@ impl Simulation {
 fn call_configuration(chain_id: u64) -> CfgEnv {
     let mut cfg = configuration(chain_id);
     cfg.disable_nonce_check = true;
+    cfg.tx_chain_id_check = false;
     cfg.disable_eip3607 = true;
     cfg.disable_base_fee = true;
     cfg.disable_fee_charge = true;
