@@ -12,7 +12,10 @@ from vm.inference.wire import Request, SignedAnswer
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A transaction was parked at call `ordinal`; `assigned` may answer at `ask_height`, best first."""
+    """A transaction was parked at call `ordinal`; `assigned` may answer at `ask_height`, best first.
+
+    `price_wei` is what this call costs its sender, who holds `balance_wei` (None: nobody pays for an estimate).
+    """
 
     transaction: Hash32
     sender: Address
@@ -20,6 +23,8 @@ class Asked:
     request: Request
     ask_height: int
     assigned: tuple[Address, ...]
+    price_wei: int = 0
+    balance_wei: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +46,11 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """A neuron gave a job back, or its answer was wrong."""
+    """A neuron gave a job back; or, `wrong`, its answer was, and it is not to be asked this again."""
 
     neuron: Address
     request_hash: Hash32
+    wrong: bool = False
 
 
 @dataclass(frozen=True, slots=True)

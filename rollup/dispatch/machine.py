@@ -9,9 +9,7 @@ runs are dearer than the transactions that ask for them. Source: protocol sectio
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from primitives.ids import Address, Hash32
 from rollup.dispatch.events import (
@@ -24,10 +22,20 @@ from rollup.dispatch.events import (
     Joined,
     Left,
     Reassigned,
-    SendJob,
     Settled,
     Signal,
     TransactionRefused,
+)
+from rollup.dispatch.jobs import (
+    assign_jobs,
+    drop_question,
+    expire_jobs,
+    give_back,
+    join,
+    leave,
+    release,
+    with_item,
+    without_item,
 )
 from rollup.dispatch.state import (
     DispatchConfig,
@@ -38,8 +46,7 @@ from rollup.dispatch.state import (
     Question,
 )
 
-Key = TypeVar("Key")
-Value = TypeVar("Value")
+Told = tuple[DispatchState, tuple[Signal, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,109 +65,106 @@ def step(config: DispatchConfig, state: DispatchState, event: Event, now_ms: int
         case Asked():
             state, signals = _ask(config, state, event, now_ms)
         case Reassigned():
-            state, signals = _reassign(state, event)
+            state = _reassign(state, event)
         case Answered():
             state, signals = _answer(config, state, event)
         case Declined():
-            state = _give_back(state, event.request_hash, event.neuron)
+            state = give_back(state, event.request_hash, event.neuron, wrong=event.wrong)
         case Joined():
-            link = NeuronLink(frozenset(event.models), max(1, event.capacity))
-            state = replace(state, neurons=_put(state.neurons, event.neuron, link))
+            state = join(state, event.neuron, NeuronLink(frozenset(event.models), max(1, event.capacity)))
         case Left():
-            state = _leave(state, event.neuron)
+            state = leave(state, event.neuron)
         case Settled():
             state = _settle(state, event.transaction)
         case _:
-            state = _expire(config, state, now_ms)
-    state, duties = _assign(state, now_ms)
+            state = _forgive(expire_jobs(config, state, now_ms), now_ms)
+    state, duties = assign_jobs(state, now_ms)
     return Transition(state, duties, signals)
 
 
-def _ask(
-    config: DispatchConfig, state: DispatchState, event: Asked, now_ms: int
-) -> tuple[DispatchState, tuple[Signal, ...]]:
-    request_hash = event.request.hash
+# -- what transactions ask -------------------------------------------------------------------------
+
+
+def _ask(config: DispatchConfig, state: DispatchState, event: Asked, now_ms: int) -> Told:
+    """Take a question of a parked transaction, or say why the transaction has to go."""
     parked = state.parked.get(event.transaction, ParkedTransaction(event.sender))
     before = parked.asked.get(event.ordinal)
-    if before is not None and before[0] != request_hash and before[1] == event.ask_height:
-        penalty = _put(state.penalties, event.sender, now_ms + config.quota_penalty_ms)
-        state = replace(_settle(state, event.transaction), penalties=penalty)
-        return state, (TransactionRefused(event.transaction, "infer.changed_question"),)
-    if event.transaction not in state.parked and _held_by(state, event.sender) >= _quota(
-        config, state, event, now_ms
-    ):
-        return state, (TransactionRefused(event.transaction, "infer.parked_quota"),)
-    asked = _put(parked.asked, event.ordinal, (request_hash, event.ask_height))
-    fresh = before is None or before[0] != request_hash
-    parked = replace(parked, asked=asked, dispatches=parked.dispatches + int(fresh))
-    if parked.dispatches > len(asked) + 1:
-        state = _settle(state, event.transaction)
-        return state, (TransactionRefused(event.transaction, "infer.too_many_dispatches"),)
-    if not _has_room(config, state, request_hash):
-        return _settle(state, event.transaction), (TransactionRefused(event.transaction, "infer.queue_full"),)
-    state = replace(state, parked=_put(state.parked, event.transaction, parked))
-    if before is not None and before[0] != request_hash:
-        state = _drop_unwanted(state, [before[0]])
+    request_hash = event.request.hash
+    changed = before is not None and before[0] != request_hash
+    if changed and before is not None and before[1] == event.ask_height:
+        return _refuse(_penalize(config, state, event.sender, now_ms), event, "infer.changed_question")
+    repeated = before is not None and not changed and request_hash in state.answers
+    parked = replace(
+        parked,
+        asked=with_item(parked.asked, event.ordinal, (request_hash, event.ask_height)),
+        dispatches=parked.dispatches + int(before is None or changed),
+        repeats=parked.repeats + int(repeated),
+        price_wei=parked.price_wei + (event.price_wei if before is None or changed else 0),
+    )
+    refusal = _refusal(config, state, event, parked)
+    if refusal is None and _has_quota(config, state, event, now_ms):
+        if repeated:  # it was offered and did not stand: its ask height has left Bitcoin's chain
+            state = _drop_answer(state, request_hash)
+        state = replace(state, parked=with_item(state.parked, event.transaction, parked))
+        if changed and before is not None:
+            state = _unwant(state, event.transaction, before[0])
+        return _want(state, event)
+    return _refuse(state, event, refusal or "infer.parked_quota")
+
+
+def _refusal(
+    config: DispatchConfig, state: DispatchState, event: Asked, parked: ParkedTransaction
+) -> str | None:
+    """Return the code of the bound that a transaction would break."""
+    request_hash = event.request.hash
+    if parked.dispatches > len(parked.asked) + 1:
+        return "infer.too_many_dispatches"
+    if parked.repeats > config.repeats:
+        return "infer.answer_refused"
+    if event.balance_wei is not None and parked.price_wei > event.balance_wei:
+        return "infer.insufficient_funds"
+    is_new = request_hash not in state.questions and request_hash not in state.answers
+    if is_new and len(state.questions) >= config.jobs:
+        return "infer.queue_full"
+    if event.transaction not in state.parked and len(state.parked) >= config.parked:
+        return "infer.queue_full"
+    return None
+
+
+def _has_quota(config: DispatchConfig, state: DispatchState, event: Asked, now_ms: int) -> bool:
+    if event.transaction in state.parked:
+        return True
+    penalized = state.penalties.get(event.sender, 0) > now_ms
+    quota = config.parked_per_sender // 2 if penalized else config.parked_per_sender
+    return sum(each.sender == event.sender for each in state.parked.values()) < quota
+
+
+def _refuse(state: DispatchState, event: Asked, code: str) -> Told:
+    return _settle(state, event.transaction), (TransactionRefused(event.transaction, code),)
+
+
+def _penalize(config: DispatchConfig, state: DispatchState, sender: Address, now_ms: int) -> DispatchState:
+    penalties = without_item(state.penalties, sender)
+    if len(penalties) >= config.penalties:
+        del penalties[next(iter(penalties))]
+    return replace(state, penalties={**penalties, sender: now_ms + config.quota_penalty_ms})
+
+
+def _forgive(state: DispatchState, now_ms: int) -> DispatchState:
+    left = {sender: until for sender, until in state.penalties.items() if until > now_ms}
+    return state if len(left) == len(state.penalties) else replace(state, penalties=left)
+
+
+def _want(state: DispatchState, event: Asked) -> Told:
+    """Have a transaction wait for its question, or tell at once what is known."""
+    request_hash = event.request.hash
     known = state.answers.get(request_hash)
     if known is not None:
         return state, (AnswerKnown(request_hash, known),)
     question = state.questions.get(request_hash) or Question(event.request, event.ask_height, event.assigned)
-    return replace(state, questions=_put(state.questions, request_hash, question)), ()
-
-
-def _has_room(config: DispatchConfig, state: DispatchState, request_hash: Hash32) -> bool:
-    """Tell whether a question is known, answered, or fits the queue."""
-    known = request_hash in state.questions or request_hash in state.answers
-    return known or len(state.questions) < config.jobs
-
-
-def _held_by(state: DispatchState, sender: Address) -> int:
-    return sum(each.sender == sender for each in state.parked.values())
-
-
-def _quota(config: DispatchConfig, state: DispatchState, event: Asked, now_ms: int) -> int:
-    penalized = state.penalties.get(event.sender, 0) > now_ms
-    return config.parked_per_sender // 2 if penalized else config.parked_per_sender
-
-
-def _reassign(state: DispatchState, event: Reassigned) -> tuple[DispatchState, tuple[Signal, ...]]:
-    """Move a question or an answer to a newer ask height; one by another neuron is asked again."""
-    known = state.answers.get(event.request_hash)
-    if known is not None:
-        if known.neuron not in event.assigned:
-            return replace(state, answers=_drop(state.answers, event.request_hash)), ()
-        moved = replace(known, ask_height=event.ask_height)
-        return replace(state, answers=_put(state.answers, event.request_hash, moved)), ()
-    question = state.questions.get(event.request_hash)
-    if question is None:
-        return state, ()
-    moved_question = replace(question, ask_height=event.ask_height, assigned=event.assigned, tried=())
-    if question.asker is not None and question.asker not in event.assigned:
-        state = _release(state, question.asker)
-        moved_question = replace(moved_question, asker=None)
-    return replace(state, questions=_put(state.questions, event.request_hash, moved_question)), ()
-
-
-def _answer(
-    config: DispatchConfig, state: DispatchState, event: Answered
-) -> tuple[DispatchState, tuple[Signal, ...]]:
-    """Keep the first answer by a neuron that may give one; later and foreign ones change nothing."""
-    request_hash = event.answer.request_hash
-    question = state.questions.get(request_hash)
-    if question is None or event.neuron not in question.assigned:
-        return state, ()
-    if question.asker is not None:
-        state = _release(state, question.asker)
-    known = KnownAnswer(question.request.model_id, event.answer, event.neuron, question.ask_height)
-    answers = dict(state.answers)
-    room = config.answer_bytes - len(known.answer.output)
-    held = sum(len(each.answer.output) for each in answers.values())
-    while answers and (len(answers) >= config.answers or held > room):
-        oldest = answers.pop(next(iter(answers)))
-        held -= len(oldest.answer.output)
-    answers[request_hash] = known
-    state = replace(state, answers=answers, questions=_drop(state.questions, request_hash))
-    return state, (AnswerKnown(request_hash, known),)
+    if event.transaction not in question.wanted_by:
+        question = replace(question, wanted_by=(*question.wanted_by, event.transaction))
+    return replace(state, questions=with_item(state.questions, request_hash, question)), ()
 
 
 def _settle(state: DispatchState, transaction: Hash32) -> DispatchState:
@@ -168,83 +172,72 @@ def _settle(state: DispatchState, transaction: Hash32) -> DispatchState:
     settled = state.parked.get(transaction)
     if settled is None:
         return state
-    state = replace(state, parked=_drop(state.parked, transaction))
-    return _drop_unwanted(state, [request_hash for request_hash, _ in settled.asked.values()])
-
-
-def _drop_unwanted(state: DispatchState, questions: Sequence[Hash32]) -> DispatchState:
-    """Drop those questions that no parked transaction asks: nobody would use their answers."""
-    wanted = {request_hash for each in state.parked.values() for request_hash, _ in each.asked.values()}
-    for request_hash in questions:
-        question = state.questions.get(request_hash)
-        if question is None or request_hash in wanted:
-            continue
-        if question.asker is not None:
-            state = _release(state, question.asker)
-        state = replace(state, questions=_drop(state.questions, request_hash))
+    state = replace(state, parked=without_item(state.parked, transaction))
+    for request_hash, _ in settled.asked.values():
+        state = _unwant(state, transaction, request_hash)
     return state
 
 
-def _give_back(state: DispatchState, request_hash: Hash32, neuron: Address) -> DispatchState:
+def _unwant(state: DispatchState, transaction: Hash32, request_hash: Hash32) -> DispatchState:
+    """Let a transaction wait no more for a question; one that nobody waits for goes: who would use it?"""
     question = state.questions.get(request_hash)
-    if question is None or question.asker != neuron:
+    parked = state.parked.get(transaction)
+    still = parked is not None and any(each == request_hash for each, _ in parked.asked.values())
+    if question is None or still:
         return state
-    passed = replace(question, asker=None, tried=(*question.tried, neuron))
-    return replace(_release(state, neuron), questions=_put(state.questions, request_hash, passed))
+    others = tuple(each for each in question.wanted_by if each != transaction)
+    if not others:
+        return drop_question(state, request_hash)
+    moved = replace(question, wanted_by=others)
+    return replace(state, questions=with_item(state.questions, request_hash, moved))
 
 
-def _leave(state: DispatchState, neuron: Address) -> DispatchState:
-    questions = {
-        each: replace(question, asker=None) if question.asker == neuron else question
-        for each, question in state.questions.items()
-    }
-    return replace(state, neurons=_drop(state.neurons, neuron), questions=questions)
+# -- what neurons answer ---------------------------------------------------------------------------
 
 
-def _expire(config: DispatchConfig, state: DispatchState, now_ms: int) -> DispatchState:
-    for request_hash, question in state.questions.items():
-        if question.asker is not None and now_ms - question.asked_at_ms >= config.job_timeout_ms:
-            state = _give_back(state, request_hash, question.asker)
-        elif question.asker is None and question.tried:  # everyone had a turn: begin a new round
-            reset = replace(question, tried=())
-            state = replace(state, questions=_put(state.questions, request_hash, reset))
-    past = {sender: until for sender, until in state.penalties.items() if until > now_ms}
-    return state if len(past) == len(state.penalties) else replace(state, penalties=past)
-
-
-def _assign(state: DispatchState, now_ms: int) -> tuple[DispatchState, tuple[Duty, ...]]:
-    """Hand every waiting question to the best neuron that can take it now."""
-    neurons, questions = dict(state.neurons), dict(state.questions)
-    duties: list[Duty] = []
-    for request_hash, question in state.questions.items():
-        if question.asker is not None:
-            continue
-        neuron = _choose(neurons, question)
-        if neuron is None:
-            continue
-        neurons[neuron] = replace(neurons[neuron], held=neurons[neuron].held + 1)
-        questions[request_hash] = replace(question, asker=neuron, asked_at_ms=now_ms)
-        duties.append(SendJob(neuron, request_hash, question.request, question.ask_height))
-    if not duties:
+def _answer(config: DispatchConfig, state: DispatchState, event: Answered) -> Told:
+    """Keep the first answer by a neuron that may give one; later and foreign ones change nothing."""
+    request_hash = event.answer.request_hash
+    question = state.questions.get(request_hash)
+    if question is None or event.neuron not in question.assigned:
         return state, ()
-    return replace(state, neurons=neurons, questions=questions), tuple(duties)
+    known = KnownAnswer(question.request.model_id, event.answer, event.neuron, question.ask_height)
+    state = _keep_answer(config, drop_question(state, request_hash), known)
+    return state, (AnswerKnown(request_hash, known),)
 
 
-def _choose(neurons: Mapping[Address, NeuronLink], question: Question) -> Address | None:
-    for candidate in question.assigned:
-        link = neurons.get(candidate)
-        if link is None or candidate in question.tried or question.request.model_id not in link.models:
-            continue
-        if link.held < link.capacity:
-            return candidate
-    return None
+def _keep_answer(config: DispatchConfig, state: DispatchState, known: KnownAnswer) -> DispatchState:
+    """Keep an answer in place of the oldest ones."""
+    answers, size = dict(state.answers), len(known.answer.output)
+    held = state.answer_bytes
+    while answers and (len(answers) >= config.answers or held + size > config.answer_bytes):
+        held -= len(answers.pop(next(iter(answers))).answer.output)
+    answers[known.answer.request_hash] = known
+    return replace(state, answers=answers, answer_bytes=held + size)
 
 
-def _release(state: DispatchState, neuron: Address) -> DispatchState:
-    link = state.neurons.get(neuron)
-    if link is None:
+def _drop_answer(state: DispatchState, request_hash: Hash32) -> DispatchState:
+    size = len(state.answers[request_hash].answer.output)
+    answers = without_item(state.answers, request_hash)
+    return replace(state, answers=answers, answer_bytes=state.answer_bytes - size)
+
+
+def _reassign(state: DispatchState, event: Reassigned) -> DispatchState:
+    """Move a question or an answer to a newer ask height; one by another neuron is asked again."""
+    known = state.answers.get(event.request_hash)
+    if known is not None:
+        if known.neuron not in event.assigned:
+            return _drop_answer(state, event.request_hash)
+        moved_answer = replace(known, ask_height=event.ask_height)
+        return replace(state, answers={**state.answers, event.request_hash: moved_answer})
+    question = state.questions.get(event.request_hash)
+    if question is None:
         return state
-    return replace(state, neurons=_put(state.neurons, neuron, replace(link, held=max(0, link.held - 1))))
+    moved = replace(question, ask_height=event.ask_height, assigned=event.assigned, tried=())
+    if question.asker is not None and question.asker not in event.assigned:
+        state = release(state, question.asker)
+        moved = replace(moved, asker=None)
+    return replace(state, questions=with_item(state.questions, event.request_hash, moved))
 
 
 def expired(config: DispatchConfig, state: DispatchState, origin_height: int) -> tuple[Hash32, ...]:
@@ -253,11 +246,3 @@ def expired(config: DispatchConfig, state: DispatchState, origin_height: int) ->
     questions = [each for each, question in state.questions.items() if question.ask_height < lowest]
     answers = [each for each, known in state.answers.items() if known.ask_height < lowest]
     return (*questions, *answers)
-
-
-def _put(mapping: Mapping[Key, Value], key: Key, value: Value) -> Mapping[Key, Value]:
-    return {**mapping, key: value}
-
-
-def _drop(mapping: Mapping[Key, Value], key: Key) -> Mapping[Key, Value]:
-    return {each: value for each, value in mapping.items() if each != key}

@@ -174,6 +174,62 @@ def test_answers_and_questions_are_bounded():
     assert sorted(desk.state.parked) == [sha256(b"2")]
 
 
+def test_a_wrong_answer_bars_its_neuron_from_the_question():
+    """Who answered wrongly is not asked this again, in no later round; others are, and so is it other things."""
+    desk = Desk(Joined(ANN, (MODEL,), 9), Joined(BOB, (MODEL,), 9))
+    assert desk.tell(asked(b"1", 1))[0] == [ANN]
+    assert desk.tell(Declined(ANN, request(1).hash, wrong=True))[0] == [BOB]
+    assert desk.tell(Declined(BOB, request(1).hash))[0] == []
+    assert desk.tell(Tick(), 1)[0] == [BOB]
+    assert desk.tell(asked(b"2", 2), 1)[0] == [ANN]
+    assert desk.tell(Declined(CID, request(1).hash, wrong=True), 1) == ([], [])
+
+
+def test_an_answer_that_did_not_stand_is_asked_anew():
+    """A replay that parks on what it was offered means that Bitcoin left the ask height: asked again, thrice."""
+    desk = Desk(Joined(ANN, (MODEL,), 9), asked(b"1", 1))
+    for _ in range(CONFIG.repeats):
+        desk.tell(answered(ANN, 1))
+        sent, signals = desk.tell(asked(b"1", 1, height=101))
+        assert (sent, signals, desk.state.answers, desk.state.answer_bytes) == ([ANN], [], {}, 0)
+    desk.tell(answered(ANN, 1))
+    assert desk.tell(asked(b"1", 1, height=102))[1] == refused(b"1", "infer.answer_refused")
+
+
+def test_the_balance_covers_every_dispatch():
+    """Two dispatches that together cost more than the sender has are one too many; estimates have no payer."""
+    first = replace(asked(b"1", 1), price_wei=60, balance_wei=100)
+    desk = Desk(first)
+    assert desk.tell(first) == ([], [])
+    second = replace(asked(b"1", 2, ordinal=1), price_wei=60, balance_wei=100)
+    assert desk.tell(second)[1] == refused(b"1", "infer.insufficient_funds")
+    assert not desk.state.questions
+    free = replace(asked(b"2", 3), price_wei=10**30, balance_wei=None)
+    assert desk.tell(free) == ([], [])
+
+
+def test_a_neuron_that_comes_back_starts_afresh():
+    """A second connection of one key replaces the first; what that held is asked again."""
+    desk = Desk(Joined(ANN, (MODEL,), 1), asked(b"1", 1, assigned=(ANN,)))
+    assert desk.tell(asked(b"2", 2, assigned=(ANN,)))[0] == []
+    assert desk.tell(Joined(ANN, (MODEL,), 2))[0] == [ANN, ANN]
+    assert desk.state.neurons[ANN].held == 2
+
+
+def test_parked_transactions_and_penalties_are_bounded():
+    """Beyond the bounds a transaction is refused and the oldest offender is forgiven."""
+    config = replace(CONFIG, parked=2, penalties=1)
+    desk = Desk(asked(b"1", 1), asked(b"2", 2), config=config)
+    assert desk.tell(asked(b"3", 1))[1] == refused(b"3", "infer.queue_full")
+    other = b"\x22" * 20
+    desk.tell(asked(b"1", 9))
+    desk.tell(asked(b"4", 1, sender=other))
+    desk.tell(asked(b"4", 9, sender=other))
+    assert list(desk.state.penalties) == [other]
+    assert desk.tell(Tick(), CONFIG.quota_penalty_ms) == ([], [])
+    assert not desk.state.penalties
+
+
 events = st.one_of(
     st.builds(
         lambda transaction, number, ordinal, height, assigned: asked(
@@ -187,9 +243,10 @@ events = st.one_of(
     ),
     st.builds(answered, st.sampled_from([ANN, BOB, CID]), st.integers(0, 4)),
     st.builds(
-        lambda neuron, number: Declined(neuron, request(number).hash),
+        lambda neuron, number, wrong: Declined(neuron, request(number).hash, wrong),
         st.sampled_from([ANN, BOB]),
         st.integers(0, 4),
+        st.booleans(),
     ),
     st.builds(
         lambda neuron, room: Joined(neuron, (MODEL,), room),
@@ -215,9 +272,17 @@ def test_whatever_happens_the_books_balance(story):
         for duty in transition.duties:
             assert duty.neuron in state.questions[duty.request_hash].assigned
             assert duty.neuron in state.neurons
+            assert duty.neuron not in state.questions[duty.request_hash].barred
         wanted = {request_hash for each in state.parked.values() for request_hash, _ in each.asked.values()}
         assert set(state.questions) <= wanted
+        for each, question in state.questions.items():
+            assert question.wanted_by
+            for transaction in question.wanted_by:
+                assert each in {hashed for hashed, _ in state.parked[transaction].asked.values()}
         assert not set(state.questions) & set(state.answers)
+        assert state.answer_bytes == sum(len(each.answer.output) for each in state.answers.values())
+        held = [question.asker for question in state.questions.values()]
+        assert all(link.held == held.count(neuron) for neuron, link in state.neurons.items())
         assert all(0 <= link.held <= link.capacity for link in state.neurons.values())
         assert len(state.parked) <= 3
         assert all(each.dispatches <= len(each.asked) + 1 for each in state.parked.values())
