@@ -4,6 +4,7 @@ A chain begins at a trusted block and keeps a bounded tail; below the tail nothi
 are the node's business, but every header must meet its own target, and `work` lets two branches be compared.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -27,10 +28,15 @@ class ChainEntry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HeaderChain:
-    """A run of linked blocks in rising height, never empty."""
+    """A run of linked blocks in rising height, never empty.
+
+    `older_times` are header times right before the first entry, oldest first: with ten of them the median
+    time is known from the first entry on.
+    """
 
     entries: tuple[ChainEntry, ...]
     limit: int = DEFAULT_LIMIT
+    older_times: tuple[int, ...] = ()
 
     @property
     def tip(self) -> ChainPoint:
@@ -56,15 +62,21 @@ class HeaderChain:
     def median_time(self, height: int) -> int | None:
         """Return the median time past at a height, or None when too little of the chain is kept."""
         index = height - self.entries[0].height
-        least = min(MEDIAN_SPAN, height + 1)
-        if index + 1 < least or index >= len(self.entries):
+        if not 0 <= index < len(self.entries):
             return None
-        return median_time_past([entry.time for entry in self.entries[index + 1 - least : index + 1]])
+        first = max(index + 1 - MEDIAN_SPAN, 0)
+        times = [entry.time for entry in self.entries[first : index + 1]]
+        missing = min(MEDIAN_SPAN, height + 1) - len(times)
+        if missing > len(self.older_times):
+            return None
+        older = self.older_times[len(self.older_times) - missing :]
+        return median_time_past([*older, *times])
 
 
-def start_chain(height: int, header: BlockHeader, limit: int = DEFAULT_LIMIT) -> HeaderChain:
-    """Return a chain of one trusted block."""
-    return HeaderChain((ChainEntry(height, header.hash, header.time, 0),), limit)
+def start_chain(point: ChainPoint, times: Sequence[int], limit: int = DEFAULT_LIMIT) -> HeaderChain:
+    """Return a chain of one trusted block; `times` are header times, oldest first, its own last."""
+    entry = ChainEntry(point.height, point.hash, times[-1], 0)
+    return HeaderChain((entry,), limit, tuple(times[:-1])[-(MEDIAN_SPAN - 1) :])
 
 
 def extend_chain(chain: HeaderChain, header: BlockHeader) -> HeaderChain:
@@ -80,7 +92,10 @@ def extend_chain(chain: HeaderChain, header: BlockHeader) -> HeaderChain:
         )
     require_work(header)
     entry = ChainEntry(newest.height + 1, header.hash, header.time, newest.work + header.work)
-    return replace(chain, entries=(*chain.entries, entry)[-chain.limit :])
+    entries = (*chain.entries, entry)
+    cut = max(len(entries) - chain.limit, 0)
+    times = (*chain.older_times, *(gone.time for gone in entries[:cut]))[-(MEDIAN_SPAN - 1) :]
+    return replace(chain, entries=entries[cut:], older_times=times)
 
 
 def retract_chain(chain: HeaderChain) -> HeaderChain:

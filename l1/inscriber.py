@@ -5,7 +5,7 @@ driver that loses one, or does one twice, loses nothing: they carry ids that say
 offered until the facts say that they are done.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -17,6 +17,7 @@ from l1.inscription import (
     RowStatus,
     expire_row,
     forget_mempool,
+    record_funding,
     record_outcome,
     record_presence,
     record_spends,
@@ -35,7 +36,7 @@ from l1.inscription_package import (
 )
 from l1.ports import ChainPoint, SendOutcome
 from l1.transitions import Moment, SendRules, classify, is_lost, is_stale, list_due_sends
-from l1.wallet import Unconfirmed, Wallet, apply_block, list_spendable, undo_block
+from l1.wallet import Unconfirmed, Wallet, apply_block, find_alive, list_spendable, undo_block
 from primitives.errors import Rejected
 from primitives.ids import OutPoint, Txid
 
@@ -298,7 +299,7 @@ def _tick(config: InscriberConfig, state: InscriberState, now_ms: int) -> Transi
     before = state.rows
     tip_height = state.wallet.tip.height
     rows = {row_id: classify(row, tip_height, config.rules) for row_id, row in state.rows.items()}
-    state = replace(state, rows=rows)
+    state = _note_funding(replace(state, rows=rows))
     state = _each_row(state, lambda row: requeue_row(row) if is_lost(row, tip_height, config.rules) else row)
     state = _bump_stale(config, state)
     state, shortages = _sign_queued(config, state)
@@ -316,6 +317,18 @@ def _tick(config: InscriberConfig, state: InscriberState, now_ms: int) -> Transi
     return Transition(state, (*_list_sends(config, state, now_ms), *looks), (*signals, *shortages))
 
 
+def _note_funding(state: InscriberState) -> InscriberState:
+    """Notice commits that spend what does not exist, because a reorg or a fee bump took it away."""
+    alive = find_alive(state.wallet, _list_unconfirmed(state))
+    tip_height = state.wallet.tip.height
+
+    def note(row: Row) -> Row:
+        funded = row.attempt is None or row.attempt.commit.txid in alive
+        return record_funding(row, tip_height, alive=funded)
+
+    return _each_row(state, note)
+
+
 def _sign_queued(config: InscriberConfig, state: InscriberState) -> tuple[InscriberState, list[Signal]]:
     """Sign queued rows in order of priority, until one finds no money or enough are on their way."""
     queued = [row for row in state.rows.values() if row.status is RowStatus.QUEUED]
@@ -327,16 +340,15 @@ def _sign_queued(config: InscriberConfig, state: InscriberState) -> tuple[Inscri
         try:
             attempt = _sign(config, state, row)
         except Rejected as shortage:
-            missing = shortage.details.get("missing_sats", 0)
             state = _with_row(state, replace(row, reason=shortage.message))
-            return state, [LowFunds(row.row_id, missing if isinstance(missing, int) else 0)]
+            return state, [LowFunds(row.row_id, _missing_sats(shortage))]
         signed = replace(sign_row(row, attempt), status=RowStatus.SIGNED)
         state = _with_row(state, signed)
     return state, []
 
 
 def _sign(config: InscriberConfig, state: InscriberState, row: Row) -> Attempt:
-    """Return a signed version, from confirmed coins or also from the change of one unconfirmed cluster."""
+    """Return a signed version paid by the first funds that suffice."""
     coins = list_spendable(state.wallet, reserved_outpoints(state), _list_unconfirmed(state))
     confirmed = [coin for coin in coins if coin.height is not None]
     ready = sum(coin.value_sats >= config.lane_sats for coin in confirmed)
@@ -347,16 +359,29 @@ def _sign(config: InscriberConfig, state: InscriberState, row: Row) -> Attempt:
         lane_sats=config.lane_sats,
     )
     height = state.wallet.tip.height
-    try:
-        return build_package(config.keys, row.leaves, confirmed, plan, height=height)
-    except Rejected:
-        for cluster in _clusters_with_room(config.rules, coins, row):
-            funds = [*confirmed, *(coin for coin in coins if coin.cluster == cluster)]
-            try:
-                return build_package(config.keys, row.leaves, funds, plan, height=height)
-            except Rejected:
-                continue
-        raise
+    shortages: list[Rejected] = []
+    for funds in _list_funds(config, coins, row, height):
+        try:
+            return build_package(config.keys, row.leaves, funds, plan, height=height)
+        except Rejected as shortage:
+            shortages.append(shortage)
+    raise min(shortages, key=_missing_sats)
+
+
+def _list_funds(
+    config: InscriberConfig, coins: tuple[Coin, ...], row: Row, height: int
+) -> Iterator[list[Coin]]:
+    """Yield what may pay for a row, best first: what no reorg takes back, all confirmed, then one cluster's too."""
+    confirmed = [coin for coin in coins if coin.height is not None]
+    yield [c for c in confirmed if c.height is not None and height - c.height >= config.rules.finality_depth]
+    yield confirmed
+    for cluster in _clusters_with_room(config.rules, coins, row):
+        yield [*confirmed, *(coin for coin in coins if coin.cluster == cluster)]
+
+
+def _missing_sats(shortage: Rejected) -> int:
+    missing = shortage.details.get("missing_sats", 0)
+    return missing if isinstance(missing, int) else 0
 
 
 def _clusters_with_room(rules: SendRules, coins: tuple[Coin, ...], row: Row) -> list[Txid]:

@@ -55,7 +55,7 @@ class Row:
     `purpose` and `reference` name it for its owner. `heights` holds our transactions seen in blocks,
     `accepted` those a node has ever taken. `present` and `absent` are what we believe of the mempool now;
     with `refusals` they are not stored, so a restart asks again. `progress_height` is when a version was
-    signed or confirmed last.
+    signed or confirmed last, `orphan_since` since when a coin of the commit has not existed.
     """
 
     row_id: int
@@ -74,6 +74,7 @@ class Row:
     absent: frozenset[Txid] = frozenset()
     refusals: Mapping[Txid, Refusal] = field(default_factory=dict)
     progress_height: int = 0
+    orphan_since: int | None = None
 
     @property
     def attempt(self) -> Attempt | None:
@@ -197,6 +198,13 @@ def record_presence(row: Row, txid: Txid, *, present: bool) -> Row:
     return replace(row, present=row.present - {txid}, absent=row.absent | {txid})
 
 
+def record_funding(row: Row, tip_height: int, *, alive: bool) -> Row:
+    """Return the row after a look at its commit's coins: `alive` when all are there, or will be."""
+    if alive or row.attempt is None or row.attempt.commit.txid in row.heights:
+        return row if row.orphan_since is None else replace(row, orphan_since=None)
+    return row if row.orphan_since is not None else replace(row, orphan_since=tip_height)
+
+
 def forget_mempool(row: Row) -> Row:
     """Return the row as a fresh process sees it: nothing is known of the mempool."""
     return replace(row, present=frozenset(), absent=frozenset(), refusals={})
@@ -214,7 +222,7 @@ def requeue_row(row: Row) -> Row:
     return replace(
         row,
         status=RowStatus.QUEUED,
-        reason="another transaction spent its coins for good; waits to be signed with others",
+        reason="its coins are gone for good; waits to be signed with others",
         attempts=(),
         current=0,
         heights={},
@@ -223,4 +231,5 @@ def requeue_row(row: Row) -> Row:
         present=frozenset(),
         absent=frozenset(),
         refusals={},
+        orphan_since=None,
     )

@@ -121,6 +121,7 @@ def encode_row(row: Row) -> bytes:
         _write_outpoint(writer, outpoint)
         writer.raw(row.rivals[outpoint].spender)
         writer.uvarint(row.rivals[outpoint].height)
+    writer.uvarint(0 if row.orphan_since is None else row.orphan_since + 1)
     writer.uvarint(len(row.accepted))
     for txid in sorted(row.accepted):
         writer.raw(txid)
@@ -183,6 +184,7 @@ def _load_row(pairs: Mapping[bytes, bytes], name: bytes, script: bytes) -> Row:
         _read_outpoint(reader): RivalSpend(_read_txid(reader), reader.uvarint())
         for _ in range(reader.uvarint())
     }
+    orphan = reader.uvarint()
     accepted = frozenset(_read_txid(reader) for _ in range(reader.uvarint()))
     reader.done()
     return Row(
@@ -199,6 +201,7 @@ def _load_row(pairs: Mapping[bytes, bytes], name: bytes, script: bytes) -> Row:
         rivals=rivals,
         accepted=accepted,
         progress_height=progress,
+        orphan_since=orphan - 1 if orphan else None,
     )
 
 

@@ -6,6 +6,9 @@ A status is worked out by `classify`, never set by hand; `TRANSITIONS` says whic
       │ ▲         └───────────┴──── evicted ◄─┘  ▲ reorg        │
       ▼ └───────── replaced (a rival's spend got deep) ◄────────┘
     expired
+
+A row whose coins are gone for good, by a rival's spend or because the transaction that made them is no more,
+goes back to queued and is signed with others.
 """
 
 from collections.abc import Mapping
@@ -30,16 +33,17 @@ _ON_THE_WAY: Final = frozenset(
         RowStatus.EVICTED,
     }
 )
+_UNCONFIRMED: Final = _ON_THE_WAY - {RowStatus.CONFIRMED, RowStatus.FINAL}
 _SENT: Final = _ON_THE_WAY - {RowStatus.SIGNED}
 _REVEALED: Final = _SENT - {RowStatus.COMMIT_SENT}
 TRANSITIONS: Final[Mapping[RowStatus, frozenset[RowStatus]]] = {
     RowStatus.QUEUED: frozenset({RowStatus.SIGNED, RowStatus.EXPIRED}),
-    RowStatus.SIGNED: _SENT,
-    RowStatus.COMMIT_SENT: _REVEALED,
-    RowStatus.REVEAL_SENT: _REVEALED,
+    RowStatus.SIGNED: _SENT | {RowStatus.QUEUED},
+    RowStatus.COMMIT_SENT: _REVEALED | {RowStatus.QUEUED},
+    RowStatus.REVEAL_SENT: _REVEALED | {RowStatus.QUEUED},
     RowStatus.CONFIRMED: _REVEALED,
     RowStatus.REPLACED: _ON_THE_WAY | {RowStatus.QUEUED},
-    RowStatus.EVICTED: _SENT,
+    RowStatus.EVICTED: _SENT | {RowStatus.QUEUED},
     RowStatus.FINAL: frozenset(),
     RowStatus.EXPIRED: frozenset(),
 }
@@ -123,15 +127,24 @@ def is_stale(row: Row, tip_height: int, stale_blocks: int) -> bool:
     """Tell whether a row has seen no progress for too many blocks, or a node says that it pays too little."""
     if row.status not in (RowStatus.SIGNED, RowStatus.COMMIT_SENT, RowStatus.REVEAL_SENT, RowStatus.EVICTED):
         return False
+    if row.orphan_since is not None:
+        return False
     waited = tip_height - row.progress_height
     underpaid = any(_is_underpaid(row, entry) for entry in row.unconfirmed)
     return waited >= stale_blocks or (underpaid and waited >= 1)
 
 
 def is_lost(row: Row, tip_height: int, rules: SendRules) -> bool:
-    """Tell whether every version lost a coin to a rival so deep that it will not come back."""
-    if row.status is not RowStatus.REPLACED:
+    """Tell whether the coins of every version are gone so long that they will not come back.
+
+    Either a rival's spend is final, or a coin has not existed for as long: the block or the version of
+    another row that made it is no more. Nobody keeps transactions whose inputs do not exist, and we stop
+    sending them.
+    """
+    if row.status not in _UNCONFIRMED or row.heights:
         return False
+    if row.orphan_since is not None and tip_height - row.orphan_since >= rules.finality_depth:
+        return True
     deep = {
         outpoint
         for outpoint, rival in row.rivals.items()
@@ -198,6 +211,8 @@ def _reason(row: Row, status: RowStatus, tip_height: int) -> str:
         if refusal is not None:
             words = f" ({refusal.outcome.text})" if refusal.outcome.text else ""
             return f"the node refused {display_hash(entry.txid)}: {refusal.outcome.verdict}{words}"
+    if row.orphan_since is not None:
+        return f"a coin it spends has not been there since height {row.orphan_since}"
     if status is RowStatus.EVICTED:
         return "the mempool lost it; it is sent again"
     return _WAITING[status]

@@ -160,7 +160,7 @@ def list_spendable(
         coin for coin in wallet.coins.values() if coin.outpoint not in taken and _is_mature(coin, wallet.tip)
     ]
     clusters = _find_clusters(unconfirmed)
-    alive = _find_alive(wallet, unconfirmed)
+    alive = find_alive(wallet, unconfirmed)
     change: list[Coin] = []
     for entry in unconfirmed:
         transaction = entry.transaction
@@ -196,7 +196,7 @@ def _is_mature(coin: Coin, tip: ChainPoint) -> bool:
     )
 
 
-def _find_alive(wallet: Wallet, unconfirmed: Sequence[Unconfirmed]) -> set[Txid]:
+def find_alive(wallet: Wallet, unconfirmed: Sequence[Unconfirmed]) -> set[Txid]:
     """Return the transactions whose inputs all exist: among our coins, or made by another that is alive."""
     alive: set[Txid] = set()
     before = -1

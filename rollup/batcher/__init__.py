@@ -1,0 +1,1 @@
+"""Post L2 blocks to Bitcoin, each exactly once as far as Bitcoin allows it."""
