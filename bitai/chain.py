@@ -109,19 +109,24 @@ class ChainDriver:
         self._secret = sequencer_secret
         self._fault = fault
         self._pipeline = self._open_pipeline()
+        self._cursor, self._safe = self._standing()
 
     # -- where it stands ---------------------------------------------------------------------------
 
     @property
     def cursor(self) -> ChainPoint:
-        """The last Bitcoin block worked through."""
-        tip = self._pipeline.l1_tip
-        return ChainPoint(tip.height, tip.hash)
+        """The last Bitcoin block worked through; other threads see it move only once all of it is on the disk."""
+        return self._cursor
 
     @property
     def safe(self) -> int:
-        """The highest block that follows from Bitcoin."""
-        return self._pipeline.safe_number
+        """The highest block that follows from Bitcoin up to the cursor."""
+        return self._safe
+
+    def _standing(self) -> tuple[ChainPoint, int]:
+        """Return the pipeline's tip and safe block."""
+        tip = self._pipeline.l1_tip
+        return ChainPoint(tip.height, tip.hash), self._pipeline.safe_number
 
     @property
     def derived_head(self) -> DerivedHead:
@@ -163,16 +168,17 @@ class ChainDriver:
         try:
             self._work_through(block.height, changes, batch)
             batch.put(snapshot_key(block.height), self._pipeline.snapshot())
-            put_cursor(batch, self.cursor)
+            put_cursor(batch, self._standing()[0])
             self._prune(batch, block.height)
             self._fault("chain.connect.persist")
             self._store.write(batch, sync=True)
             self._fault("chain.connect.persisted")
         except BaseException:
-            self._pipeline = (
-                self._open_pipeline()
-            )  # the feed is undone: what was committed will be found again
+            # The feed is undone: blocks that were committed will be found again.
+            self._pipeline = self._open_pipeline()
             raise
+        finally:
+            self._cursor, self._safe = self._standing()
         self._drop_undo()
         return self._update(changes)
 
@@ -209,7 +215,7 @@ class ChainDriver:
             if self.executor.holds(data):
                 return
             log.warning("derived block differs from the unsafe one", number=data.number)
-            self._rewind(data.number - 1, changes)
+            self._rewind(data.number - 1, changes, self._lower_safe(data.number - 1))
         executed = self.executor.execute(data)
         hashes = keccak256_many(executed.data.transactions)
         self._fault("chain.block.persist")
@@ -234,8 +240,6 @@ class ChainDriver:
             raise self._deep_reorg(point)
         changes, batch = _Changes(), WriteBatch()
         target = self._last_block_upto(below)
-        if target < self.executor.head.number:
-            self._rewind(target, changes)
         for number in range(restored.safe_number + 1, self.safe + 1):
             batch.delete(safe_at_key(number))
         for key in (epoch_key(point.height), outcome_key(point.height), snapshot_key(point.height)):
@@ -244,11 +248,15 @@ class ChainDriver:
         put_cursor(batch, ChainPoint(tip.height, tip.hash))
         if below == self.config.l1_start.height:
             batch.put(snapshot_key(below), restored.snapshot())
-        self._mark(batch, schema.META_SAFE, min(restored.safe_number, self.executor.head.number))
+        self._mark(batch, schema.META_SAFE, min(restored.safe_number, target))
         self._fault("chain.disconnect.persist")
-        self._store.write(batch, sync=True)
+        if target < self.executor.head.number:
+            self._rewind(target, changes, batch)  # one write: a cursor above the head would never be healed
+        else:
+            self._store.write(batch, sync=True)
         self._fault("chain.disconnect.persisted")
         self._pipeline = restored
+        self._cursor, self._safe = self._standing()
         return self._update(changes)
 
     def _pipeline_at(self, height: int) -> Pipeline:
@@ -358,7 +366,7 @@ class ChainDriver:
         self._require_epoch(data, parent.origin)
         changes = _Changes()
         if data.number <= head.number:
-            self._rewind(data.number - 1, changes)
+            self._rewind(data.number - 1, changes, self._lower_safe(data.number - 1))
         executed = self.executor.execute(data)
         if executed.hash != block.hash:
             executed.execution.abandon()
@@ -396,20 +404,25 @@ class ChainDriver:
 
     # -- shared steps ------------------------------------------------------------------------------
 
-    def _rewind(self, to_number: int, changes: _Changes) -> None:
+    def _rewind(self, to_number: int, changes: _Changes, batch: WriteBatch) -> None:
+        """Take blocks back, in one write with `batch`."""
         for number in range(self.executor.head.number, to_number, -1):
             data = self.executor.chain.block_data(number)
             changes.removed.append(BlockId(number, self._hash(number)))
             if data is not None:
                 changes.taken[:0] = data.transactions
-        batch = WriteBatch()
-        safe = self.executor.chain.mark(schema.META_SAFE)
-        if safe is not None and safe.number > to_number:
-            self._mark(batch, schema.META_SAFE, to_number)
         self._fault("chain.rewind.persist")
         self.executor.rewind(to_number, batch)
         log.info("rewound", to=to_number, removed=len(changes.removed))
         changes.added = [number for number in changes.added if number <= to_number]
+
+    def _lower_safe(self, to_number: int) -> WriteBatch:
+        """Return a batch that keeps the safe mark from standing above the head."""
+        batch = WriteBatch()
+        safe = self.executor.chain.mark(schema.META_SAFE)
+        if safe is not None and safe.number > to_number:
+            self._mark(batch, schema.META_SAFE, to_number)
+        return batch
 
     def _update(self, changes: _Changes) -> ChainUpdate:
         place = self.executor.chain.place
@@ -434,7 +447,9 @@ class ChainDriver:
 
     def _prune(self, batch: WriteBatch, height: int) -> None:
         depth = self.config.parameters.finality_depth + self.config.parameters.inference_window
-        batch.delete(snapshot_key(height - depth - KEPT_SNAPSHOTS))
+        oldest = height - depth - KEPT_SNAPSHOTS
+        if oldest >= 0:
+            batch.delete(snapshot_key(oldest))
 
     def _drop_undo(self) -> None:
         if self.finalized > self.executor.undo_floor() + 256:

@@ -20,6 +20,7 @@ from bitai.status import (
 )
 from bitai.version import VERSION
 from primitives.ids import display_hash
+from vm import schema
 from vm.inference.manifest import Tier
 from vm.registry import read_models
 
@@ -118,6 +119,7 @@ class NodeReport:
             height=None if tip is None else tip.height,
             hash=None if tip is None else display_hash(tip.hash),
             processed_height=None if cursor is None else cursor.height,
+            processed_hash=None if cursor is None else display_hash(cursor.hash),
             embedded=self._config.embedded_bitcoin,
         )
 
@@ -126,8 +128,9 @@ class NodeReport:
             return {}
         chain, head = self.driver.executor.chain, self.driver.executor.head
         heads = {"unsafe": Head(head.number, "0x" + head.hash.hex())}
-        for name, number in (("safe", self.driver.safe), ("finalized", self.driver.finalized)):
-            block_hash = chain.block_hash(number)
+        for name, key in (("safe", schema.META_SAFE), ("finalized", schema.META_FINALIZED)):
+            mark = chain.mark(key)  # number and hash in one read: a rewind moves both
+            number, block_hash = (0, chain.block_hash(0)) if mark is None else mark
             heads[name] = Head(number, "0x" + (block_hash or bytes(32)).hex())
         return heads
 

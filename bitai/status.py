@@ -47,6 +47,7 @@ class L1Status:
     height: int | None = None
     hash: str | None = None
     processed_height: int | None = None
+    processed_hash: str | None = None
     embedded: bool = False
 
 
