@@ -1,19 +1,23 @@
 """Bring parked transactions to neurons and answers back to the pool: the driver of `rollup.dispatch`.
 
-Everything here runs on the event loop; only the check of an answer goes to a thread. State lives in memory:
-after a restart the pool's transactions run again, park again and ask again, and a neuron signs the same
+Everything here runs on the event loop; only the check of an answer goes to a thread of its own. State lives in
+memory: after a restart the pool's transactions run again, park again and ask again, and a neuron signs the same
 request with the same bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from bitai.answer_check import AnswerCheck, Finding
+from primitives.errors import BitaiError, Rejected
 from primitives.ids import Address, Hash32, ModelId
 from rollup.dispatch.events import (
     Answered,
@@ -24,9 +28,10 @@ from rollup.dispatch.events import (
     Joined,
     Left,
     Reassigned,
+    SendJob,
     Settled,
+    Signal,
     Tick,
-    TransactionRefused,
 )
 from rollup.dispatch.machine import expired, step
 from rollup.dispatch.state import DispatchConfig, DispatchState, KnownAnswer
@@ -48,6 +53,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 TICK_S: Final = 0.5
+NOBODY: Final = Address(bytes(20))
+"""The sender of estimates: together they hold one sender's quota of questions."""
 
 
 class Dispatcher:
@@ -74,14 +81,28 @@ class Dispatcher:
         self._config = config or DispatchConfig()
         self._state = DispatchState()
         self._server: NeuronServer | None = None
-        self._checks: set[asyncio.Task[None]] = set()
-        self._askers: dict[Hash32, list[asyncio.Future[KnownAnswer]]] = {}
+        self._events: deque[Event] = deque()
+        self._applying = False
+        self._checking: dict[tuple[Address, Hash32], asyncio.Task[None]] = {}
+        self._check_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="answer-check")
+        self._estimates: dict[Hash32, tuple[Hash32, asyncio.Future[KnownAnswer]]] = {}
+        self._estimate_numbers = itertools.count()
+        pool.watch(lambda transaction_hash: self.settled(Hash32(transaction_hash)))
 
     def attach(self, server: NeuronServer) -> None:
         """Send jobs through this server from now on."""
         self._server = server
 
+    def close(self) -> None:
+        """Finish the check that is under way and end its thread."""
+        self._check_thread.shutdown(wait=True, cancel_futures=True)
+
     # -- what the server tells -----------------------------------------------------------------
+
+    def admits(self, neuron: Address, models: tuple[ModelId, ...]) -> bool:
+        """Tell whether the chain would ask this neuron about any of these models now."""
+        height = self._executor.head.origin.height
+        return any(neuron in self._neurons.eligible(model, height) for model in models)
 
     def joined(self, neuron: Address, models: tuple[ModelId, ...], capacity: int) -> None:
         """A neuron connected."""
@@ -97,33 +118,71 @@ class Dispatcher:
         self._apply(Declined(neuron, request_hash))
 
     def answered(self, neuron: Address, answer: SignedAnswer) -> None:
-        """A neuron answered: check it off the loop, then use it."""
+        """A neuron answered: check it off the loop, then use it.
+
+        A check runs the model. So it is done only for who may answer what is asked, and once at a time for each:
+        what a neuron sends must not cost more than what it was asked.
+        """
         question = self._state.questions.get(answer.request_hash)
-        if question is None:
-            return  # late or unasked: nobody waits for it
-        task = asyncio.create_task(self._judge(question.request, answer, neuron))
-        self._checks.add(task)
-        task.add_done_callback(self._checks.discard)
+        if question is None or neuron not in question.assigned or neuron in question.barred:
+            self._metrics.count("infer_refused_total", code="unasked")
+            return
+        key = (neuron, answer.request_hash)
+        if key not in self._checking:
+            task = asyncio.create_task(self._judge(question.request, answer, neuron))
+            self._checking[key] = task
+            task.add_done_callback(lambda _: self._checking.pop(key))
 
     async def _judge(self, request: Request, answer: SignedAnswer, neuron: Address) -> None:
-        finding = await asyncio.to_thread(self._check.judge, request, answer, neuron)
+        started = time.perf_counter()
+        finding = await self._find(request, answer, neuron)
         if finding in (Finding.WRONG, Finding.FORGED):
             self._metrics.count("infer_refused_total", code=finding.value)
-            log.error("neuron answered wrongly", neuron=neuron.hex(), request=request.hash.hex(), finding=finding)
-            self._apply(Declined(neuron, answer.request_hash))
+            log.error(
+                "neuron answered wrongly", neuron=neuron.hex(), request=request.hash.hex(), finding=finding
+            )
+            self._apply(Declined(neuron, answer.request_hash, wrong=True))
             return
         if finding is Finding.UNCHECKED:
             self._metrics.count("records_signed_unverified_total")
             log.warning("answer not checked: no weights", model=request.model_id.hex())
+        question = self._state.questions.get(answer.request_hash)
+        if question is not None:
+            waited_s = (_now_ms() - question.asked_at_ms) / 1000
+            self._metrics.observe("infer_seconds", waited_s, tier="neuron")
+            self._metrics.count("infer_requests_total", tier="neuron", status=answer.status.name)
+        log.debug("answer checked", request=request.hash.hex(), seconds=time.perf_counter() - started)
         self._apply(Answered(neuron, answer))
+
+    async def _find(self, request: Request, answer: SignedAnswer, neuron: Address) -> Finding:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._check_thread, self._check.judge, request, answer, neuron)
+        except (
+            BitaiError
+        ) as error:  # the check itself failed: say so, and do not record what it could not check
+            log.exception("answer could not be checked", code=error.code, request=request.hash.hex())
+            return Finding.WRONG
 
     # -- what the sequencer asks ---------------------------------------------------------------
 
     def ask(self, transaction: Hash32, sender: Address, request: InferenceRequest) -> None:
         """Have a parked transaction's question answered."""
         asked = _to_request(request)
-        height, assigned = self._assign(asked)
-        self._apply(Asked(transaction, sender, request.ordinal, asked, height, assigned))
+        height, assigned = self._assign(asked.model_id, asked.hash)
+        head = self._executor.head
+        self._apply(
+            Asked(
+                transaction=transaction,
+                sender=sender,
+                ordinal=request.ordinal,
+                request=asked,
+                ask_height=height,
+                assigned=assigned,
+                price_wei=request.gas * head.base_fee,
+                balance_wei=self._executor.view(head.number).balance(sender),
+            )
+        )
 
     def records(self, transaction: Hash32, index: int) -> list[InferenceRecord]:
         """Return the records a transaction may use, with `index` as its place in the block."""
@@ -145,28 +204,30 @@ class Dispatcher:
             known = self._state.answers.get(request_hash)
             model = question.request.model_id if question else known.model_id if known else None
             if model is not None:
-                new_height, assigned = self._assign_model(model, request_hash)
+                new_height, assigned = self._assign(model, request_hash)
                 self._apply(Reassigned(request_hash, new_height, assigned))
 
     async def answer_once(self, request: InferenceRequest, limit_s: float) -> KnownAnswer:
         """Answer a call's question outside any transaction, as gas estimates need it.
 
-        Errors: `TimeoutError` when no neuron answered in time.
+        Errors: `TimeoutError` when no neuron answered in time; `Rejected` "infer.*" when too much waits already.
         """
         asked = _to_request(request)
         known = self._state.answers.get(asked.hash)
         if known is not None:
             return known
+        # Never a transaction's hash: nobody finds a preimage of 24 zero bytes and a counter.
+        estimate = Hash32(next(self._estimate_numbers).to_bytes(32, "big"))
         future: asyncio.Future[KnownAnswer] = asyncio.get_running_loop().create_future()
-        self._askers.setdefault(asked.hash, []).append(future)
-        height, assigned = self._assign(asked)
-        probe = Hash32(b"\xff" * 12 + asked.hash[:20])  # never a transaction: estimates share one slot a request
-        self._apply(Asked(probe, Address(bytes(20)), 0, asked, height, assigned))
+        self._estimates[estimate] = (asked.hash, future)
+        height, assigned = self._assign(asked.model_id, asked.hash)
         try:
+            self._apply(Asked(estimate, NOBODY, 0, asked, height, assigned))
             async with asyncio.timeout(limit_s):
                 return await future
         finally:
-            self._apply(Settled(probe))
+            del self._estimates[estimate]
+            self._apply(Settled(estimate))
 
     async def run(self) -> None:
         """Let time pass."""
@@ -182,37 +243,54 @@ class Dispatcher:
             "answers": len(self._state.answers),
         }
 
-    def _assign(self, request: Request) -> tuple[int, tuple[Address, ...]]:
-        return self._assign_model(request.model_id, request.hash)
-
-    def _assign_model(self, model: ModelId, request_hash: Hash32) -> tuple[int, tuple[Address, ...]]:
+    def _assign(self, model: ModelId, request_hash: Hash32) -> tuple[int, tuple[Address, ...]]:
         origin = self._executor.head.origin
         eligible = self._neurons.eligible(model, origin.height)
         return origin.height, assigned_neurons(eligible, origin.hash, request_hash)
 
     def _apply(self, event: Event) -> None:
-        transition = step(self._config, self._state, event, int(time.monotonic() * 1000))
-        self._state = transition.state
-        for duty in transition.duties:
-            job = Job(duty.request_hash, duty.request, duty.ask_height)
-            if self._server is None or not self._server.send(duty.neuron, job):
-                self._apply(Declined(duty.neuron, duty.request_hash))
-        for signal in transition.signals:
-            if isinstance(signal, AnswerKnown):
-                self._tell(signal)
-            elif isinstance(signal, TransactionRefused):
-                self._metrics.count("mempool_refused_total", code=signal.code)
-                log.info("parked transaction dropped", transaction=signal.transaction.hex(), code=signal.code)
-                self._pool.remove([signal.transaction])
+        """Step the machine, and what follows from that in turn; called from within, it only queues."""
+        self._events.append(event)
+        if self._applying:
+            return
+        self._applying = True
+        try:
+            while self._events:
+                transition = step(self._config, self._state, self._events.popleft(), _now_ms())
+                self._state = transition.state
+                for duty in transition.duties:
+                    self._send(duty)
+                for signal in transition.signals:
+                    self._tell(signal)
+        finally:
+            self._applying = False
         self._metrics.set("neurons_connected", len(self._state.neurons))
         self._metrics.set("infer_waiting", len(self._state.questions))
 
-    def _tell(self, signal: AnswerKnown) -> None:
-        for future in self._askers.pop(signal.request_hash, []):
-            if not future.done():
-                future.set_result(signal.known)
-        if self._pool.wake(signal.request_hash):
-            self._on_progress()
+    def _send(self, duty: SendJob) -> None:
+        job = Job(duty.request_hash, duty.request, duty.ask_height)
+        if self._server is None or not self._server.send(duty.neuron, job):
+            self._apply(Declined(duty.neuron, duty.request_hash))
+
+    def _tell(self, signal: Signal) -> None:
+        if isinstance(signal, AnswerKnown):
+            for request_hash, future in self._estimates.values():
+                if request_hash == signal.request_hash and not future.done():
+                    future.set_result(signal.known)
+            if self._pool.wake(signal.request_hash):
+                self._on_progress()
+            return
+        if signal.transaction in self._estimates:
+            _, waiting = self._estimates[signal.transaction]
+            waiting.set_exception(Rejected(signal.code, "too many questions wait for neurons"))
+            return
+        self._metrics.count("mempool_refused_total", code=signal.code)
+        log.info("parked transaction dropped", transaction=signal.transaction.hex(), code=signal.code)
+        self._pool.remove([signal.transaction])
+
+
+def _now_ms() -> int:
+    return int(time.monotonic() * 1000)
 
 
 def _to_request(request: InferenceRequest) -> Request:

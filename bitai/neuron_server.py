@@ -1,20 +1,22 @@
 """Accept neurons on a WebSocket: handshake, jobs out, answers in; who gets which job is decided elsewhere.
 
-Layout and order of messages: docs/spec/neuron-protocol.md. A neuron proves its key by signing a fresh nonce;
-whatever breaks the protocol ends that connection with a stable code and touches nothing else.
+Layout and order of messages: docs/spec/neuron-protocol.md. A neuron proves its key by signing a fresh nonce, and
+only those that the chain would ask are let in; whatever breaks the protocol ends that connection with a stable
+code and touches nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 from aiohttp import WSMsgType, web
 
-from primitives.errors import BitaiError, InvalidInput
+from primitives.errors import BitaiError, InvalidInput, Rejected
 from vm.inference.messages import (
     MAX_MESSAGE_BYTES,
     NONCE_BYTES,
@@ -43,18 +45,38 @@ HEARTBEAT_MS: Final = 10_000
 SILENCE_LIMIT_S: Final = 35.0
 """Three heartbeats and a little: a neuron silent for longer is taken for gone."""
 HANDSHAKE_LIMIT_S: Final = 10.0
+SEND_LIMIT_S: Final = 10.0
+"""A neuron that does not read for this long is taken for gone."""
 MAX_CONNECTIONS: Final = 256
+MAX_STRANGERS: Final = 64
+MAX_STRANGERS_OF_ONE: Final = 16
+"""Connections that have not proved a key yet, in all and from one address: anyone may open those."""
 SEND_QUEUE: Final = 1_024
-"""Jobs waiting for one slow socket; beyond it the neuron is dropped and its jobs go to others."""
+"""Jobs waiting for one socket; beyond it the job goes to another neuron."""
 
 
 class NeuronEvents(Protocol):
-    """What the dispatcher wants to hear, on the event loop."""
+    """What the dispatcher decides and wants to hear, on the event loop."""
 
-    def joined(self, neuron: Address, models: tuple[ModelId, ...], capacity: int) -> None: ...
-    def left(self, neuron: Address) -> None: ...
-    def answered(self, neuron: Address, answer: SignedAnswer) -> None: ...
-    def declined(self, neuron: Address, request_hash: Hash32, reason: DeclineReason) -> None: ...
+    def admits(self, neuron: Address, models: tuple[ModelId, ...]) -> bool:
+        """Tell whether this neuron may serve at all."""
+        ...
+
+    def joined(self, neuron: Address, models: tuple[ModelId, ...], capacity: int) -> None:
+        """Take note of a neuron that can be sent jobs."""
+        ...
+
+    def left(self, neuron: Address) -> None:
+        """Take note that a neuron is gone."""
+        ...
+
+    def answered(self, neuron: Address, answer: SignedAnswer) -> None:
+        """Take an answer, asked for or not."""
+        ...
+
+    def declined(self, neuron: Address, request_hash: Hash32, reason: DeclineReason) -> None:
+        """Take a job back."""
+        ...
 
 
 @dataclass(slots=True)
@@ -74,7 +96,8 @@ class NeuronServer:
         self._software = software
         self._events = events
         self._connections: dict[Address, _Connection] = {}
-        self._open = 0
+        self._strangers: Counter[str] = Counter()
+        self._goodbyes: set[asyncio.Task[None]] = set()
 
     @property
     def connected(self) -> dict[Address, tuple[ModelId, ...]]:
@@ -100,65 +123,98 @@ class NeuronServer:
 
     async def close(self) -> None:
         """Say goodbye to everyone."""
-        for connection in list(self._connections.values()):
-            await _say(connection.socket, Goodbye("node.stopping", "the node stops"))
-            await connection.socket.close()
+        goodbye = Goodbye("node.stopping", "the node stops")
+        partings = [_part(each.socket, goodbye) for each in self._connections.values()]
+        await asyncio.gather(*partings, *self._goodbyes)
 
     async def _serve(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE_BYTES, heartbeat=15)
         await socket.prepare(request)
-        if self._open >= MAX_CONNECTIONS:
-            await _say(socket, Goodbye("neuron.too_many", "this node serves no more neurons"))
-            await socket.close()
-            return socket
-        self._open += 1
         try:
-            connection = await self._shake_hands(socket)
+            connection = await self._receive_neuron(socket, request.remote or "")
             await self._attend(connection)
         except BitaiError as error:
-            log.warning("neuron refused", code=error.code, reason=error.message)
-            await _say(socket, Goodbye(error.code, "the connection broke the protocol"))
+            log.info("neuron refused", code=error.code, reason=error.message, remote=request.remote)
+            await _part(socket, Goodbye(error.code, "the connection broke the protocol"))
         except (TimeoutError, ConnectionError):
-            log.info("neuron went silent")
+            log.info("neuron went silent", remote=request.remote)
         finally:
-            self._open -= 1
-            await socket.close()
+            await _part(socket)
         return socket
 
-    async def _shake_hands(self, socket: web.WebSocketResponse) -> _Connection:
+    async def _receive_neuron(self, socket: web.WebSocketResponse, remote: str) -> _Connection:
+        """Shake hands, with no more strangers at once than can do harm."""
+        if self._strangers.total() >= MAX_STRANGERS or self._strangers[remote] >= MAX_STRANGERS_OF_ONE:
+            raise Rejected("neuron.too_many", "too many handshakes at once")
+        self._strangers[remote] += 1
+        try:
+            async with asyncio.timeout(HANDSHAKE_LIMIT_S):
+                hello, neuron = await self._shake_hands(socket)
+                await socket.send_bytes(encode_message(Welcome(neuron, HEARTBEAT_MS)))
+        finally:
+            self._strangers[remote] -= 1
+            if not self._strangers[remote]:
+                del self._strangers[remote]
+        return self._register(_Connection(neuron, hello.models, socket), hello)
+
+    async def _shake_hands(self, socket: web.WebSocketResponse) -> tuple[Hello, Address]:
         nonce = secrets.token_bytes(NONCE_BYTES)
         await socket.send_bytes(encode_message(Challenge(self._identity, nonce, self._software)))
-        hello = await _receive(socket, HANDSHAKE_LIMIT_S)
+        hello = await _receive(socket)
         if not isinstance(hello, Hello) or hello.nonce != nonce:
             raise InvalidInput("neuron.handshake", "the first message must be a hello over this nonce")
         neuron = recover_hello(self._identity, hello)
-        old = self._connections.pop(neuron, None)
-        if old is not None:  # the key is proved, so the newer connection is the neuron after a broken link
-            self._events.left(neuron)
-            await _say(old.socket, Goodbye("neuron.replaced", "the same key connected again"))
-            await old.socket.close()
-        connection = _Connection(neuron, hello.models, socket)
+        if not self._events.admits(neuron, hello.models):
+            raise Rejected("neuron.not_eligible", "the chain would not ask this neuron for these models")
+        if len(self._connections) >= MAX_CONNECTIONS and neuron not in self._connections:
+            raise Rejected("neuron.too_many", "this node serves no more neurons")
+        return hello, neuron
+
+    def _register(self, connection: _Connection, hello: Hello) -> _Connection:
+        """Put a connection in the place of an older one of the same key: the neuron after a broken link.
+
+        Nothing is awaited in between, so there is never a moment with two or none.
+        """
+        neuron = connection.neuron
+        old = self._connections.get(neuron)
         self._connections[neuron] = connection
-        await socket.send_bytes(encode_message(Welcome(neuron, HEARTBEAT_MS)))
-        log.info("neuron joined", neuron="0x" + neuron.hex(), models=len(hello.models), software=hello.software)
-        self._events.joined(neuron, hello.models, hello.capacity)
+        if old is not None:
+            self._events.left(neuron)
+            goodbye = _part(old.socket, Goodbye("neuron.replaced", "the same key connected again"))
+            task = asyncio.create_task(goodbye)
+            self._goodbyes.add(task)
+            task.add_done_callback(self._goodbyes.discard)
+        log.info(
+            "neuron joined", neuron="0x" + neuron.hex(), models=len(hello.models), software=hello.software
+        )
+        self._events.joined(neuron, hello.models, min(hello.capacity, SEND_QUEUE))
         return connection
 
     async def _attend(self, connection: _Connection) -> None:
-        sender = asyncio.create_task(_drain(connection))
+        """Carry messages both ways until either direction fails."""
+        tasks = [asyncio.create_task(each) for each in (_drain(connection), self._listen(connection))]
         try:
-            while True:
-                message = await _receive(connection.socket, SILENCE_LIMIT_S)
-                if isinstance(message, Goodbye):
-                    return
-                self._take(connection.neuron, message)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            sender.cancel()
-            await asyncio.gather(sender, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             if self._connections.get(connection.neuron) is connection:
                 del self._connections[connection.neuron]
                 self._events.left(connection.neuron)
             log.info("neuron left", neuron="0x" + connection.neuron.hex())
+
+    async def _listen(self, connection: _Connection) -> None:
+        while True:
+            async with asyncio.timeout(SILENCE_LIMIT_S):
+                message = await _receive(connection.socket)
+            if isinstance(message, Goodbye):
+                return
+            if self._connections.get(connection.neuron) is not connection:
+                return  # a newer connection speaks for this key
+            self._take(connection.neuron, message)
 
     def _take(self, neuron: Address, message: Message) -> None:
         if isinstance(message, Answer):
@@ -172,12 +228,12 @@ class NeuronServer:
 async def _drain(connection: _Connection) -> None:
     while True:
         job = await connection.outbox.get()
-        await connection.socket.send_bytes(encode_message(job))
+        async with asyncio.timeout(SEND_LIMIT_S):
+            await connection.socket.send_bytes(encode_message(job))
 
 
-async def _receive(socket: web.WebSocketResponse, limit_s: float) -> Message:
-    async with asyncio.timeout(limit_s):
-        frame = await socket.receive()
+async def _receive(socket: web.WebSocketResponse) -> Message:
+    frame = await socket.receive()
     if frame.type is WSMsgType.BINARY:
         return decode_message(frame.data)
     if frame.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
@@ -185,6 +241,12 @@ async def _receive(socket: web.WebSocketResponse, limit_s: float) -> Message:
     raise InvalidInput("neuron.text", "messages are binary frames")
 
 
-async def _say(socket: web.WebSocketResponse, message: Message) -> None:
-    if not socket.closed:
-        await socket.send_bytes(encode_message(message))
+async def _part(socket: web.WebSocketResponse, word: Goodbye | None = None) -> None:
+    """Close a socket, with a word if it still takes one; a peer that does not read cannot hold us up."""
+    try:
+        async with asyncio.timeout(SEND_LIMIT_S):
+            if word is not None and not socket.closed:
+                await socket.send_bytes(encode_message(word))
+            await socket.close()
+    except (TimeoutError, ConnectionError) as error:
+        log.debug("neuron did not hear goodbye", reason=str(error))
