@@ -27,6 +27,7 @@ from regtest.limits import DUST_FEERATE
 OP_CHECKMULTISIG: Final = 0xAE
 OP_CHECKMULTISIGVERIFY: Final = 0xAF
 _MAX_MULTISIG_KEYS: Final = 20
+_MAX_PUSH_BYTES: Final = 520
 _VALUE_BYTES: Final = 8
 _SPEND_BYTES: Final = 32 + 4 + 1 + 107 + 4
 """Size of the input that Core imagines spending the output: 107 bytes of signature and key."""
@@ -99,9 +100,14 @@ def is_push_only(script: BytesLike) -> bool:
 
 
 def redeem_script(script_sig: BytesLike) -> bytes | None:
-    """Return what a push-only script leaves on top of the stack, None for an empty or another script."""
+    """Return what a push-only script leaves on top of the stack, None for an empty or another script.
+
+    A push that the interpreter would refuse for its length leaves nothing either.
+    """
     operations = read_script(script_sig)
     if not operations or any(operation.opcode > OP_16 for operation in operations):
+        return None
+    if any(len(operation.data or b"") > _MAX_PUSH_BYTES for operation in operations):
         return None
     return operations[-1].data or b""
 

@@ -128,3 +128,11 @@ def test_same_word_for_what_is_spent(transaction, data):
     except TransactionRejected as rejection:
         found = rejection.reason
     assert found == expected
+
+
+def test_an_overlong_push_leaves_no_redeem_script():
+    """A push of more than 520 bytes fails when it is executed, so the spend is nonstandard (found by chance once)."""
+    from regtest.policy.scripts import redeem_script
+
+    assert redeem_script(b"\x4d" + (520).to_bytes(2, "little") + b"a" * 520) == b"a" * 520
+    assert redeem_script(b"\x4d" + (521).to_bytes(2, "little") + b"a" * 521) is None
