@@ -8,26 +8,36 @@ cut may lose the last moments' waiting transactions, a killed process loses none
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
-from primitives.errors import BitaiError, InvalidInput, Rejected
+import structlog
+
+from primitives.errors import BitaiError, InvalidInput, Rejected, Temporary
 from primitives.ids import Address, Hash32
 from rollup.sequencer.pool import AccountFacts, Pool
 from vm.store import WriteBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from bitai.metrics import Metrics
     from vm._core import Transaction
     from vm.executor import Executor
     from vm.store import KeyValueStore
 
+log = structlog.get_logger(__name__)
+
 JOURNAL_PREFIX: Final = b"P"
 MAX_WAITING: Final = 20_000
 """Transactions between their arrival and their admission; beyond it senders are asked to come again."""
+MAX_WAITING_BYTES: Final = 32 << 20
 BATCH: Final = 512
 """Transactions decoded at once: long enough to fill the cores, short enough that nobody waits noticeably."""
+FLOOR_DIVISOR: Final = 4
+"""A fee cap below a fourth of the base fee waits for ten empty blocks at least: no use holding it."""
+HEAD_TRIES: Final = 3
 
 
 @dataclass(slots=True)
@@ -35,19 +45,43 @@ class _Arrival:
     raw: bytes
     answer: asyncio.Future[Hash32]
 
+    def refuse(self, error: BitaiError) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What decoding and the state say of a batch: one entry each, facts by sender, the base fee (wei)."""
+
+    decoded: list[Transaction | tuple[str, str]]
+    facts: dict[bytes, AccountFacts]
+    base_fee_wei: int
+
 
 class Admission:
     """The way into one pool. Its methods belong to the event loop, `run` is its task."""
 
     def __init__(
-        self, executor: Executor, store: KeyValueStore, pool: Pool, *, on_admitted: Callable[[], None]
+        self,
+        executor: Executor,
+        store: KeyValueStore,
+        pool: Pool,
+        *,
+        on_admitted: Callable[[], None],
+        metrics: Metrics | None = None,
     ) -> None:
         """Admit into `pool` by the state of `executor`; `on_admitted` is called after each batch that added any."""
         self._executor = executor
         self._store = store
         self._pool = pool
         self._on_admitted = on_admitted
+        self._metrics = metrics
         self._arrivals: asyncio.Queue[_Arrival] = asyncio.Queue(MAX_WAITING)
+        self._arriving_bytes = 0
+        self._forgotten: list[bytes] = []
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="admission")
+        pool.watch(self._forgotten.append)
 
     async def submit(self, raw: bytes) -> Hash32:
         """Admit one signed transaction and return its hash.
@@ -55,64 +89,127 @@ class Admission:
         Errors: `InvalidInput` "tx.*" for one that no state could take, `Rejected` "pool.*" for one that the pool
         does not take now.
         """
+        if len(raw) > self._pool.limits.raw_transaction_bytes:
+            limit = self._pool.limits.raw_transaction_bytes
+            raise Rejected("pool.oversized", f"oversized data: transaction of over {limit} bytes")
+        if self._arriving_bytes + len(raw) > MAX_WAITING_BYTES or self._arrivals.full():
+            raise Rejected("pool.full", "too many transactions at once; try again later")
         arrival = _Arrival(raw, asyncio.get_running_loop().create_future())
-        try:
-            self._arrivals.put_nowait(arrival)
-        except asyncio.QueueFull:
-            raise Rejected("pool.full", "too many transactions at once; try again later") from None
+        self._arrivals.put_nowait(arrival)
+        self._arriving_bytes += len(raw)
         return await arrival.answer
 
     async def run(self) -> None:
         """Admit what arrives, for as long as the node runs."""
-        while True:
-            arrivals = [await self._arrivals.get()]
-            while len(arrivals) < BATCH and not self._arrivals.empty():
+        arrivals: list[_Arrival] = []
+        try:
+            while True:
+                arrivals = [await self._arrivals.get()]
+                while len(arrivals) < BATCH and not self._arrivals.empty():
+                    arrivals.append(self._arrivals.get_nowait())
+                self._arriving_bytes -= sum(len(each.raw) for each in arrivals)
+                await self._admit_batch(arrivals)
+        finally:
+            while not self._arrivals.empty():
                 arrivals.append(self._arrivals.get_nowait())
-            decoded = await asyncio.to_thread(self._executor.decode, [each.raw for each in arrivals])
-            self._admit(arrivals, decoded)
+            for each in arrivals:
+                each.refuse(Temporary("admission.stopping", "the node stops; send it again later"))
+            # What is under way there reads and writes the store, which is closed soon.
+            self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def _admit(self, arrivals: list[_Arrival], decoded: list[Transaction | tuple[str, str]]) -> None:
-        journal = WriteBatch()
-        view = self._executor.view(self._executor.head.number)
-        facts: dict[bytes, AccountFacts] = {}
-        admitted: list[tuple[_Arrival, Transaction]] = []
-        for arrival, transaction in zip(arrivals, decoded, strict=True):
-            try:
-                if isinstance(transaction, tuple):
-                    raise InvalidInput(*transaction)
-                if transaction.sender not in facts:
-                    address = Address(transaction.sender)
-                    facts[transaction.sender] = AccountFacts(view.nonce(address), view.balance(address))
-                self._pool.add(transaction, facts[transaction.sender])
-            except BitaiError as error:
-                if not arrival.answer.done():
-                    arrival.answer.set_exception(error)
-                continue
+    async def _admit_batch(self, arrivals: list[_Arrival]) -> None:
+        loop = asyncio.get_running_loop()
+        raws = [each.raw for each in arrivals]
+        judged = await loop.run_in_executor(self._thread, self._judge, raws)
+        admitted = self._admit(arrivals, judged)
+        journal = self._forget()
+        for _, transaction in admitted:
             journal.put(JOURNAL_PREFIX + transaction.hash, transaction.raw)
-            admitted.append((arrival, transaction))
-        if not admitted:
-            return
-        self._store.write(journal, sync=False)
+        if journal.writes:
+            try:
+                await loop.run_in_executor(self._thread, lambda: self._store.write(journal, sync=False))
+            except Temporary as error:
+                log.warning("transactions not journalled", code=error.code, reason=error.message)
+                self._pool.remove([transaction.hash for _, transaction in admitted])
+                for arrival, _ in admitted:
+                    arrival.refuse(error)
+                return
         for arrival, transaction in admitted:
             if not arrival.answer.done():
                 arrival.answer.set_result(Hash32(transaction.hash))
-        self._on_admitted()
+        if admitted:
+            self._on_admitted()
+
+    def _judge(self, raws: Sequence[bytes]) -> _Judged:
+        """Decode, recover and look up the senders; for the admission thread, or at start."""
+        decoded = self._executor.decode(raws)
+        facts: dict[bytes, AccountFacts] = {}
+        for transaction in decoded:
+            if not isinstance(transaction, tuple) and transaction.sender not in facts:
+                facts[transaction.sender] = self._facts(Address(transaction.sender))
+        return _Judged(decoded, facts, self._executor.head.base_fee)
+
+    def _facts(self, sender: Address) -> AccountFacts:
+        """Read an account at the head, which may move and even leave the chain meanwhile."""
+        for _ in range(HEAD_TRIES):
+            try:
+                account = self._executor.view(self._executor.head.number).account(sender)
+            except Rejected:
+                continue
+            return AccountFacts(0, 0) if account is None else AccountFacts(account.nonce, account.balance)
+        raise Temporary("admission.head_moves", "the head moves too fast to read it")
+
+    def _admit(self, arrivals: list[_Arrival], judged: _Judged) -> list[tuple[_Arrival, Transaction]]:
+        admitted: list[tuple[_Arrival, Transaction]] = []
+        floor = judged.base_fee_wei // FLOOR_DIVISOR
+        for arrival, transaction in zip(arrivals, judged.decoded, strict=True):
+            try:
+                if isinstance(transaction, tuple):
+                    raise InvalidInput(*transaction)
+                self._pool.add(transaction, judged.facts[transaction.sender], floor_fee_wei=floor)
+            except (InvalidInput, Rejected) as error:
+                arrival.refuse(error)
+                if self._metrics is not None:
+                    self._metrics.count("mempool_refused_total", code=error.code)
+                continue
+            admitted.append((arrival, transaction))
+        self._measure()
+        return admitted
+
+    def _forget(self) -> WriteBatch:
+        """Return a batch that takes what has left the pool out of the journal."""
+        batch = WriteBatch()
+        for each in self._forgotten:
+            batch.delete(JOURNAL_PREFIX + each)
+        self._forgotten.clear()
+        return batch
+
+    def _measure(self) -> None:
+        if self._metrics is not None:
+            runnable, parked = self.counts()
+            self._metrics.set("mempool_transactions", runnable, queue="pending")
+            self._metrics.set("mempool_transactions", self._pool.gapped, queue="queued")
+            self._metrics.set("mempool_transactions", parked, queue="parked")
 
     def restore(self) -> int:
         """Take the journalled transactions back into the pool at start; return how many still fit."""
-        raws = [raw for _, raw in self._store.scan(JOURNAL_PREFIX)]
-        return self.readmit(raws)
+        return self.readmit([raw for _, raw in self._store.scan(JOURNAL_PREFIX)])
 
     def readmit(self, raws: list[bytes]) -> int:
-        """Take transactions back, as after a rewind; those that no longer fit are dropped from the journal."""
-        view = self._executor.view(self._executor.head.number)
-        kept, batch = 0, WriteBatch()
-        for transaction in self._executor.decode(raws):
-            if isinstance(transaction, tuple):
-                continue
-            address = Address(transaction.sender)
+        """Take transactions back, as after a rewind; those that no longer fit are dropped from the journal.
+
+        Before `run` begins, or between its steps: blocking, some 40 microseconds a transaction.
+        """
+        judged = self._judge(raws)
+        batch = WriteBatch()
+        for raw, each in zip(raws, judged.decoded, strict=True):
+            if isinstance(each, tuple):
+                log.error("journalled transaction does not decode", code=each[0], size=len(raw))
+        decoded = [each for each in judged.decoded if not isinstance(each, tuple)]
+        kept = 0
+        for transaction in sorted(decoded, key=lambda each: (each.sender, each.nonce)):
             try:
-                self._pool.add(transaction, AccountFacts(view.nonce(address), view.balance(address)))
+                self._pool.add(transaction, judged.facts[transaction.sender])
             except Rejected:
                 if transaction.hash not in self._pool:
                     batch.delete(JOURNAL_PREFIX + transaction.hash)
@@ -120,12 +217,14 @@ class Admission:
             batch.put(JOURNAL_PREFIX + transaction.hash, transaction.raw)
             kept += 1
         self._store.write(batch, sync=False)
+        self._measure()
         return kept
+
+    # -- the RPC's Sender ----------------------------------------------------------------------
 
     def waiting(self, transaction_hash: Hash32) -> Transaction | None:
         """Return a transaction that waits in the pool."""
-        found = self._pool.get(transaction_hash)
-        return found  # type: ignore[return-value]  # the pool holds what this class put into it
+        return cast("Transaction | None", self._pool.get(transaction_hash))  # it holds what we put into it
 
     def pending_nonce(self, address: Address, state_nonce: int) -> int:
         """Return the nonce after the account's waiting transactions."""
@@ -133,5 +232,8 @@ class Admission:
 
     def counts(self) -> tuple[int, int]:
         """Return how many transactions could run, and how many wait for a model's answer."""
-        waiting = len(self._pool.waiting())
-        return len(self._pool) - waiting, waiting
+        return len(self._pool) - self._pool.parked, self._pool.parked
+
+    def content(self, limit: int) -> tuple[list[Transaction], list[Transaction]]:
+        """Return transactions that could run and others that wait for a nonce, `limit` of each at most."""
+        return cast("tuple[list[Transaction], list[Transaction]]", self._pool.content(limit))

@@ -87,7 +87,7 @@ class SequencerRole:
 
     async def on_change(self, update: ChainUpdate) -> None:
         """Keep pool, neurons and followers in step with the chain."""
-        self.pool.remove(update.included)
+        self.pool.included(update.included)
         if update.returned:
             self.admission.readmit(list(update.returned))
         if update.epoch is not None:
