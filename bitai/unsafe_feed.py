@@ -78,7 +78,7 @@ class UnsafeServer:
         self._followers += 1
         try:
             frame = await socket.receive(timeout=10)
-            if frame.type is WSMsgType.BINARY and len(frame.data) == 8:  # noqa: PLR2004 -- a u64 block number
+            if frame.type is WSMsgType.BINARY and len(frame.data) == 8:
                 await self._feed(socket, int.from_bytes(frame.data, "big"))
         except (TimeoutError, ConnectionError) as error:
             log.debug("follower left", reason=str(error))
@@ -145,6 +145,7 @@ class UnsafeFollower:
         self._apply = apply
         self._seen: OrderedDict[bytes, SignedBlock] = OrderedDict()
         self._lower = 0
+        self._taken = 0
         self.connected = False
 
     async def run(self) -> None:
@@ -160,7 +161,8 @@ class UnsafeFollower:
                 wait_s = min(LONGEST_WAIT_S, wait_s * 2)
             except BitaiError as error:
                 log.warning("sequencer's feed broke", code=error.code, reason=error.message)
-                wait_s = min(LONGEST_WAIT_S, wait_s * 2)
+                # A Bitcoin reorg breaks a good feed; only one that gave nothing is left alone for longer.
+                wait_s = FIRST_WAIT_S if self._taken else min(LONGEST_WAIT_S, wait_s * 2)
             self.connected = False
             await asyncio.sleep(wait_s)
 
@@ -170,7 +172,7 @@ class UnsafeFollower:
         ) as socket:
             first = max(1, self._next_number() - self._lower)
             await socket.send_bytes(first.to_bytes(8, "big"))
-            self.connected = True
+            self.connected, self._taken = True, 0
             log.info("following the sequencer", url=self._url, first=first)
             async for frame in socket:
                 if frame.type is not WSMsgType.BINARY:
@@ -190,6 +192,7 @@ class UnsafeFollower:
                 self._lower = min(2 * self._lower + 8, 1_024)  # ask again from further below
                 raise
             self._lower = 0
+            self._taken += 1
             return
 
     def _keep_evidence(self, block: SignedBlock) -> None:
