@@ -64,7 +64,7 @@ class JsonRpc:
         replies = self._client.post(self.url, json=body).json()
         return sorted(replies, key=lambda each: each["id"])
 
-    def close(self) -> None:
+    def __del__(self) -> None:
         self._client.close()
 
 
@@ -86,7 +86,16 @@ class NodeProcess:
         (self.datadir / "node.json").unlink(missing_ok=True)
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bitai.cli", "run", "--datadir", str(self.datadir), "--json-logs", *self.flags],
+                [
+                    sys.executable,
+                    "-m",
+                    "bitai.cli",
+                    "run",
+                    "--datadir",
+                    str(self.datadir),
+                    "--json-logs",
+                    *self.flags,
+                ],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -135,7 +144,9 @@ class NodeProcess:
         return value
 
     def tail(self, lines: int = 60) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
+        return (
+            "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
+        )
 
     def children(self) -> dict[str, int]:
         """Process ids of the node's children by role, as /status names them."""
@@ -207,5 +218,5 @@ def assert_same_chain(first: NodeProcess, second: NodeProcess, upto: int) -> Non
         for calls in (blocks, receipts):
             ours, theirs = first.rpc.batch(calls), second.rpc.batch(calls)
             for number, mine, other in zip(numbers, ours, theirs, strict=True):
-                assert mine["result"] is not None, f"block {number} is missing"
-                assert mine["result"] == other["result"], f"block {number} differs"
+                assert mine.get("result") is not None, f"block {number}: {mine}"
+                assert mine["result"] == other.get("result"), f"block {number} differs: {mine} {other}"

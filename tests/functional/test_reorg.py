@@ -112,6 +112,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             yield World(dev, hearing, alone, bitcoin, models, reader, folder)
 
 
+def wait_heard(world: World) -> None:
+    """Wait until the hearing node has the sequencer's newest block, which Bitcoin does not hold yet."""
+    head = world.dev.status()["heads"]["unsafe"]
+    client = world.hearing.rpc
+
+    def heard() -> bool:
+        block = client("eth_getBlockByNumber", hex(head["number"]), False)
+        return block is not None and block["hash"] == head["hash"]
+
+    wait_until(heard, f"the hearing node has block {head['number']}", limit_s=20)
+
+
 def mine_until_included(world: World, load: Load) -> None:
     """Mine until everything that was sent is in a block, and that block on Bitcoin."""
 
@@ -146,6 +158,7 @@ def test_all_converge_on_what_a_fresh_sync_gives(world: World, artifacts: dict[s
                 world.bitcoin.mine(2, pause_s=0.5)
                 getattr(world.bitcoin, kind)(depth)
                 safe = wait_converged(world.bitcoin, world.nodes)
+                wait_heard(world)
                 print(f"{kind} {depth}: height {world.bitcoin.height}, safe {safe['number']}, sent {len(load.sent)}")
         mine_until_included(world, load)
     print(f"{len(load.sent)} sent, {len(load.refused)} refused and sent again, {watch.highest} finalized")
