@@ -177,10 +177,11 @@ class Admission:
         return admitted
 
     def _forget(self) -> WriteBatch:
-        """Return a batch that takes what has left the pool out of the journal."""
+        """Return a batch that takes what has left the pool, and did not come back, out of the journal."""
         batch = WriteBatch()
         for each in self._forgotten:
-            batch.delete(JOURNAL_PREFIX + each)
+            if each not in self._pool:
+                batch.delete(JOURNAL_PREFIX + each)
         self._forgotten.clear()
         return batch
 

@@ -191,6 +191,19 @@ async def test_the_journal_forgets_what_left_the_pool():
         assert door.journal() == {last}
 
 
+async def test_what_was_included_and_came_back_stays_in_the_journal():
+    """Having once left the pool for a block does not make the journal forget what a rewind returned."""
+    async with Door() as door:
+        alice, bob = door.world.accounts[:2]
+        raw = alice.sign(TO)
+        await door.admission.submit(raw)
+        door.pool.included([keccak256(raw)])
+        assert door.admission.readmit([raw]) == 1
+        other = bob.sign(TO)
+        await door.admission.submit(other)
+        assert door.journal() == {raw, other}
+
+
 async def test_from_submit_to_receipt():
     """Through admission, pool and sequencer into a block: a hundred transfers of five senders."""
     async with Rig() as rig:
