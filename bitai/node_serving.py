@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from bitai.asking_simulator import AskingSimulator
+from bitai.config import is_loopback
 from bitai.node_status import RpcFacts
 from bitai.ports import choose_port
 from bitai.rpc.backend import ChainBackend
@@ -19,7 +22,7 @@ from bitai.web.app import WebOptions, web_app
 if TYPE_CHECKING:
     from bitai.dispatcher import Dispatcher
     from bitai.node_parts import Parts
-    from bitai.rpc.context import Sender
+    from bitai.rpc.context import Sender, Simulator
     from bitai.status import DevControls
     from bitai.unsafe_feed import UnsafeServer
 
@@ -49,12 +52,14 @@ async def serve_rpc(
     parts: Parts, sender: Sender, *, feed: UnsafeServer | None, dispatcher: Dispatcher | None
 ) -> None:
     """Answer JSON-RPC; on a sequencer also feed full nodes."""
-    del dispatcher
     backend = ChainBackend(parts.executor)
+    simulator: Simulator = backend
+    if dispatcher is not None and is_loopback(parts.node.config.rpc_bind):
+        simulator = AskingSimulator(backend, dispatcher, asyncio.get_running_loop())
     context = Context(
         blocks=backend,
         states=backend,
-        simulator=backend,
+        simulator=simulator,
         sender=sender,
         facts=RpcFacts(parts.node.report, parts.rollup.chain_id),
     )
