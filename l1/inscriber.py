@@ -430,7 +430,8 @@ def _bump(config: InscriberConfig, state: InscriberState, row: Row, rate: int) -
     attempt = row.attempts[row.current]
     height = state.wallet.tip.height
     if attempt.commit.txid in row.heights or row.latched or attempt.commit.txid in row.present:
-        return bump_reveals(config.keys, attempt, rate, height=height, confirmed=row.heights.keys())
+        present = replace(attempt, reveals=row.reveals)
+        return bump_reveals(config.keys, present, rate, height=height, confirmed=row.heights.keys())
     own = [state.wallet.coins.get(outpoint) for outpoint in attempt.commit.inputs]
     required = [coin for coin in own if coin is not None]
     if len(required) != len(own):

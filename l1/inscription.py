@@ -82,14 +82,37 @@ class Row:
         return self.attempts[self.current] if self.attempts else None
 
     @property
+    def confirmed_reveals(self) -> Mapping[OutPoint, SignedTransaction]:
+        """Reveals in blocks, of whatever version, by the commit output that they spend."""
+        return {
+            reveal.inputs[0]: reveal
+            for attempt in self.attempts
+            for reveal in attempt.reveals
+            if reveal.txid in self.heights
+        }
+
+    @property
+    def reveals(self) -> tuple[SignedTransaction, ...]:
+        """One reveal a leaf: the confirmed one, else that of the current version."""
+        confirmed, attempt = self.confirmed_reveals, self.attempt
+        if attempt is None:
+            return ()
+        return tuple(confirmed.get(reveal.inputs[0], reveal) for reveal in attempt.reveals)
+
+    @property
     def transactions(self) -> tuple[SignedTransaction, ...]:
-        """Commit and reveals of the current version."""
+        """The commit, and one reveal a leaf."""
         attempt = self.attempt
-        return () if attempt is None else (attempt.commit, *attempt.reveals)
+        return () if attempt is None else (attempt.commit, *self.reveals)
+
+    @property
+    def cost_sats(self) -> int:
+        """Fees of commit and reveals; what was given up for lack of change is among them."""
+        return sum(transaction.fee_sats for transaction in self.transactions)
 
     @property
     def unconfirmed(self) -> tuple[SignedTransaction, ...]:
-        """Transactions of the current version that no block holds."""
+        """Transactions that should be in the mempool: no block holds them, nor another version of them."""
         return tuple(entry for entry in self.transactions if entry.txid not in self.heights)
 
     @property
@@ -105,12 +128,9 @@ class Row:
     @property
     def confirmed_height(self) -> int | None:
         """The height at which the last reveal confirmed, None while one is missing."""
-        attempt = self.attempt
-        if attempt is None:
-            return None
-        heights = [self.heights.get(reveal.txid) for reveal in attempt.reveals]
+        heights = [self.heights.get(reveal.txid) for reveal in self.reveals]
         known = [height for height in heights if height is not None]
-        return max(known) if len(known) == len(heights) else None
+        return max(known) if known and len(known) == len(heights) else None
 
     @property
     def latched(self) -> bool:

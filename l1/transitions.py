@@ -105,7 +105,7 @@ def list_due_sends(row: Row, moment: Moment, rules: SendRules) -> tuple[tuple[Si
     commit_confirmed = attempt.commit.txid in row.heights
     if not commit_confirmed and attempt.commit.txid not in row.present:
         return _due_commit(row, attempt, moment, rules)
-    waiting = [entry for entry in attempt.reveals if entry.txid not in row.heights]
+    waiting = [entry for entry in row.unconfirmed if entry.txid != attempt.commit.txid]
     if not commit_confirmed:
         waiting = _fit_cluster(row, attempt.commit, waiting, rules)
     missing = [entry for entry in waiting if entry.txid not in row.present]
@@ -154,22 +154,15 @@ def is_lost(row: Row, tip_height: int, rules: SendRules) -> bool:
 
 
 def _find_current(row: Row) -> int:
-    """Return the newest version that can still be, or is, in the chain: what blocks hold decides first."""
+    """Return the newest version whose commit is in the chain, else the newest that still can be."""
     newest = range(len(row.attempts) - 1, -1, -1)
-
-    def held(index: int) -> int:
-        attempt = row.attempts[index]
-        return sum(entry.txid in row.heights for entry in (attempt.commit, *attempt.reveals))
-
-    most = max((held(index) for index in newest), default=0)
-    if most:
-        return next(index for index in newest if held(index) == most)
-    alive = [
+    confirmed = [index for index in newest if row.attempts[index].commit.txid in row.heights]
+    possible = [
         index
         for index in newest
         if not any(outpoint in row.rivals for outpoint in row.attempts[index].commit.inputs)
     ]
-    return alive[0] if alive else max(len(row.attempts) - 1, 0)
+    return next(iter((*confirmed, *possible, *newest)), 0)
 
 
 def _status(row: Row, tip_height: int, rules: SendRules) -> RowStatus:
