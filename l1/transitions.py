@@ -71,7 +71,8 @@ def classify(row: Row, tip_height: int, rules: SendRules) -> Row:
     """
     if row.status in (RowStatus.FINAL, RowStatus.EXPIRED):
         return row
-    row = replace(row, current=_find_current(row))
+    current = _find_current(row)
+    row = row if current == row.current else replace(row, current=current)
     status = _status(row, tip_height, rules)
     if status is not row.status and status not in TRANSITIONS[row.status]:
         raise InvariantViolation(
@@ -81,9 +82,11 @@ def classify(row: Row, tip_height: int, rules: SendRules) -> Row:
             before=row.status.name,
             after=status.name,
         )
-    if status is RowStatus.QUEUED and not row.attempts:
-        return replace(row, status=status)
-    return replace(row, status=status, reason=_reason(row, status, tip_height))
+    queued = status is RowStatus.QUEUED
+    reason = row.reason if queued else _reason(row, status, tip_height)
+    if (status, reason) == (row.status, row.reason):
+        return row
+    return replace(row, status=status, reason=reason)
 
 
 @dataclass(frozen=True, slots=True)

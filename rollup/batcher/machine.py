@@ -246,21 +246,25 @@ def _end_row(config: BatcherConfig, state: BatcherState, row: Row) -> tuple[Batc
 
 def _settle_channels(state: BatcherState) -> BatcherState:
     """Let go of channels that are final and read, and remember how far that reaches."""
-    progress = state.progress
-    channels = [
-        replace(channel, settled=True) if channel.row_id not in state.inscriber.rows else channel
+    rows, progress = state.inscriber.rows, state.progress
+    ended = [channel for channel in state.channels if channel.row_id not in rows]
+    if not ended:
+        return state
+    read = progress.next_channel if progress is not None else 0
+    gone = [channel for channel in ended if channel.number < read]
+    safe = progress.head.number if progress is not None else 0
+    final = [channel.last.number for channel in gone if channel.last.number <= safe]
+    kept = [
+        replace(channel, settled=True) if channel in ended else channel
         for channel in state.channels
+        if channel not in gone
     ]
-    if progress is None:
-        return replace(state, channels=tuple(channels))
-    gone = [channel for channel in channels if channel.settled and channel.number < progress.next_channel]
-    kept = tuple(channel for channel in channels if channel not in gone)
-    floor_number = state.floor_number
-    for channel in gone:
-        if channel.last.number <= progress.head.number:
-            floor_number = max(floor_number, channel.last.number)
-    floor_channel = max([state.floor_channel, *(channel.number + 1 for channel in gone)])
-    return replace(state, channels=kept, floor_channel=floor_channel, floor_number=floor_number)
+    return replace(
+        state,
+        channels=tuple(kept),
+        floor_channel=max([state.floor_channel, *(channel.number + 1 for channel in gone)]),
+        floor_number=max([state.floor_number, *final]),
+    )
 
 
 def _queue_channel(config: BatcherConfig, state: BatcherState, built: ChannelBuilt) -> Transition:

@@ -9,7 +9,7 @@ capped backoff.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 import httpx
 import orjson
@@ -39,6 +39,14 @@ class TransportLimits:
     longest_wait_ms: int = 2_000
 
 
+class CallObserver(Protocol):
+    """Whoever counts calls."""
+
+    def __call__(self, method: str, outcome: str, duration_ms: int) -> None:
+        """Take note of one call to the node; `outcome` is `ok` or an error's code."""
+        ...
+
+
 class _UnauthorizedError(Exception):
     """The node did not accept who we say we are."""
 
@@ -60,12 +68,14 @@ class RpcTransport:
         limits: TransportLimits | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         ca_file: str | None = None,
+        observer: CallObserver = lambda _method, _outcome, _duration_ms: None,
     ) -> None:
         """Make a client; nothing is sent yet. `transport` replaces the network in tests."""
         self.url = url
         self._limits = limits or TransportLimits()
         self._credentials = credentials
         self._clock = clock
+        self._observer = observer
         self._auth: httpx.BasicAuth | None = None
         verify = httpx.create_ssl_context(verify=ca_file) if ca_file else True
         self._client = httpx.AsyncClient(
@@ -99,13 +109,26 @@ class RpcTransport:
         wait_ms = self._limits.first_wait_ms
         for left in range(tries - 1, -1, -1):
             try:
-                return await self._call_authorized(method, list(params))
+                return await self._call_observed(method, list(params))
             except Temporary as error:
                 if left == 0 or error.code == "l1.no_cookie":
                     raise
             await self._clock.sleep_ms(wait_ms)
             wait_ms = min(wait_ms * 2, self._limits.longest_wait_ms)
         raise Temporary("l1.unreachable", "no try was made")
+
+    async def _call_observed(self, method: str, params: list[Any]) -> Any:
+        started_ms, outcome = self._clock.now_ms(), "cancelled"
+        try:
+            result = await self._call_authorized(method, params)
+            outcome = "ok"
+        except BitaiError as error:
+            outcome = error.code
+            raise
+        else:
+            return result
+        finally:
+            self._observer(method, outcome, self._clock.now_ms() - started_ms)
 
     async def _call_authorized(self, method: str, params: list[Any]) -> Any:
         """Call once, and once more with credentials read afresh when the node refuses them."""

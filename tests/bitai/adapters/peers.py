@@ -164,29 +164,58 @@ def sign(spent: list[Coin], values: list[int]) -> Transaction:
     return sign_key_path(KEY, unsigned, [TxOut(value, KEY.script) for _, value in spent])
 
 
+class EmbeddedBitcoin:
+    """A process of `python -m regtest` that can be killed and started again on the same port and data."""
+
+    def __init__(self, datadir: Path, *arguments: str) -> None:
+        self.datadir = datadir
+        self.arguments = arguments
+        self.port = 0
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start, and wait until it serves."""
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "regtest", "--datadir", str(self.datadir), "--port", str(self.port), *self.arguments),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert self.process.stdout is not None
+        line = (await asyncio.wait_for(self.process.stdout.readline(), 60)).decode()
+        found = re.search(r"http://\S+:(\d+)", line)
+        assert found, f"the embedded Bitcoin said: {line!r}"
+        self.port = int(found[1])
+
+    def transport(self) -> RpcTransport:
+        """Return a new transport to it."""
+        limits = TransportLimits(tries=2)
+        cookie = CookieFile(self.datadir / ".cookie")
+        return RpcTransport(f"http://127.0.0.1:{self.port}", cookie, WallClock(), limits=limits)
+
+    async def kill(self) -> None:
+        """Kill it at once, as a power cut does."""
+        assert self.process is not None
+        self.process.kill()
+        await self.process.wait()
+
+    async def stop(self) -> None:
+        """Ask it to stop, and wait."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.terminate()
+            await asyncio.wait_for(self.process.wait(), 30)
+
+
 @contextlib.asynccontextmanager
 async def embedded_bitcoin(datadir: Path, *arguments: str) -> AsyncIterator[RpcTransport]:
-    """Run `python -m regtest` and yield a transport to it."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "regtest", "--datadir", str(datadir), "--port", "0", *arguments),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-    )
+    """Run an embedded Bitcoin and yield a transport to it."""
+    bitcoin = EmbeddedBitcoin(datadir, *arguments)
+    await bitcoin.start()
     try:
-        assert process.stdout is not None
-        line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
-        found = re.search(r"http://\S+:\d+", line)
-        assert found, f"the embedded Bitcoin said: {line!r}"
-        limits = TransportLimits(tries=2)
-        async with RpcTransport(
-            found[0], CookieFile(datadir / ".cookie"), WallClock(), limits=limits
-        ) as transport:
+        async with bitcoin.transport() as transport:
             yield transport
     finally:
-        if process.returncode is None:
-            process.terminate()
-            await asyncio.wait_for(process.wait(), 30)
+        await bitcoin.stop()
 
 
 @contextlib.asynccontextmanager

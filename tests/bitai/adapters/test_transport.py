@@ -250,3 +250,23 @@ def test_words_of_refusal_are_understood(text: str, verdict: Verdict) -> None:
     """Core's and btcd's words map to what we do next; unknown words wait and are shown."""
     assert verdict_of_text(text).verdict is verdict
     assert verdict_of_text(text).text == text
+
+
+async def test_calls_are_counted_with_their_outcome() -> None:
+    """An observer hears of each try: the method, ok or the error's code, and how long it took."""
+    heard: list[tuple[str, str]] = []
+    answers = iter([httpx.Response(503, text="busy"), None])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return next(answers) or result(request, 1)
+
+    mock = httpx.MockTransport(answer)
+    transport = RpcTransport(
+        "http://node",
+        FixedCredentials("u", "p"),
+        TestClock(),
+        transport=mock,
+        observer=lambda method, outcome, _: heard.append((method, outcome)),
+    )
+    assert await transport.call("uptime") == 1
+    assert heard == [("uptime", "l1.busy"), ("uptime", "ok")]

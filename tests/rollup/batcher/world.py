@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from l1.fees import FeePolicy
 from l1.inscriber import InscriberConfig
@@ -25,7 +26,7 @@ from rollup.derivation.events import L1Block, L1BlockFacts
 from rollup.derivation.judge import DerivedHead, least_time
 from rollup.derivation.machine import step as derive
 from rollup.derivation.state import DerivationState, begin_derivation
-from tests.l1.fake_bitcoin import FakeBitcoin
+from tests.l1.fake_bitcoin import FakeBitcoin, FakeBlock
 from vm.types import BlockData, L1Origin
 
 SECRET = b"\x07" * 32
@@ -73,10 +74,20 @@ class HandClock:
         self.ms += duration_ms
 
 
+class Chain(Protocol):
+    """An active chain that can be listed: the fake's, or the copy of a real node's."""
+
+    tip: ChainPoint
+
+    def chain(self) -> list[FakeBlock]:
+        """Return every block from the first one."""
+        ...
+
+
 class FreshDerivation:
     """What a node that syncs from Bitcoin alone derives; remembered per Bitcoin block only to be quick."""
 
-    def __init__(self, bitcoin: FakeBitcoin, config: RollupConfig) -> None:
+    def __init__(self, bitcoin: Chain, config: RollupConfig) -> None:
         self.bitcoin = bitcoin
         self.config = config
         self.lag = 0
@@ -128,7 +139,7 @@ class FreshDerivation:
 class Sequencer:
     """Make unsafe blocks, and make them anew when Bitcoin says otherwise. Block 0 is genesis."""
 
-    def __init__(self, bitcoin: FakeBitcoin, config: RollupConfig, derivation: FreshDerivation) -> None:
+    def __init__(self, bitcoin: Chain, config: RollupConfig, derivation: FreshDerivation) -> None:
         self.bitcoin = bitcoin
         self.config = config
         self.derivation = derivation
@@ -201,6 +212,18 @@ class Sequencer:
             if size >= max_bytes:
                 break
         return taken
+
+
+def count_frames(
+    bitcoin: Chain, tag: bytes, kind: EnvelopeKind = EnvelopeKind.BATCH_FRAME
+) -> Counter[tuple[int, int]]:
+    """Return how often each (number, index) of a kind stands on the active chain."""
+    found: Counter[tuple[int, int]] = Counter()
+    for block in bitcoin.chain():
+        for envelope in scan_block(block.raw, tag).envelopes:
+            if envelope.header.kind == kind:
+                found[envelope.header.number, envelope.header.index] += 1
+    return found
 
 
 class World:
@@ -277,12 +300,7 @@ class World:
 
     def frames(self, kind: EnvelopeKind = EnvelopeKind.BATCH_FRAME) -> Counter[tuple[int, int]]:
         """Return how often each (number, index) stands on the active chain."""
-        found: Counter[tuple[int, int]] = Counter()
-        for block in self.bitcoin.chain():
-            for envelope in scan_block(block.raw, self.config.tag).envelopes:
-                if envelope.header.kind == kind:
-                    found[envelope.header.number, envelope.header.index] += 1
-        return found
+        return count_frames(self.bitcoin, self.config.tag, kind)
 
     def batches(self) -> dict[int, Batch]:
         """Return the complete channels of the active chain, decoded, whatever derivation says of them."""
