@@ -1,0 +1,128 @@
+"""How quick the chain is without a network: execution alone (core), and all that a block takes (full).
+
+core: execution with receipts and blooms, senders known, state in memory, no trie; one thread.
+full: decode, recover, execute, receipts, state root, and one synced write to the disk for each block; all cores.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from bench.measuring import Figure, Sample, rate, timed
+from bench.workload import coin_transfers, token_transfers
+from bench.world import TOKEN_ADDRESS, World, disk_store, make_world, next_data, open_executor
+from vm import _core
+from vm.executor import Executor
+from vm.store import MemoryStore
+
+BLOCK_TRANSACTIONS: Final = 900
+"""Token transfers of a full block: 60 million gas at the 60,000 that each declares."""
+CORE_TRANSACTIONS: Final = 4_500
+CORE_ROUNDS: Final = 7
+FULL_ROUNDS: Final = 5
+FULL_BLOCKS: Final = 5
+_CORE_GAS: Final = 1 << 40
+
+# Bodies of endless loops.
+_ARITHMETIC_BODY: Final = bytes.fromhex("6001600201506003600402506005600603506007600804") + b"\x50"
+_KECCAK_BODY: Final = bytes.fromhex("60205f2050") * 4
+
+
+def measure_core() -> Iterator[Figure]:
+    """Measure execution alone, and what it is made of: gas of transfers, of arithmetic, of hashing."""
+    world = make_world(gas_limit=_CORE_GAS)
+    executor = open_executor(world, MemoryStore())
+    tokens = executor.decode(
+        token_transfers(world.signers, world.holders, TOKEN_ADDRESS, CORE_TRANSACTIONS)
+    )
+    samples, gas = _run_rounds(executor, tokens)
+    yield rate("core_erc20", "core, ERC-20 transfers", samples, aim=100_000)
+    yield Figure(
+        "core_erc20_gas",
+        "core, ERC-20 transfers",
+        "Mgas/s",
+        tuple(gas / 1e6 / sample.wall_s for sample in samples),
+    )
+    for signer in world.signers:
+        signer.nonce = 0
+    samples, _ = _run_rounds(
+        executor, executor.decode(coin_transfers(world.signers, world.holders, CORE_TRANSACTIONS))
+    )
+    yield rate("core_plain", "core, plain transfers", samples)
+    yield _gas_rate(executor, "core_arithmetic", "core, arithmetic loop", _ARITHMETIC_BODY, aim=400)
+    yield _gas_rate(executor, "core_keccak", "core, keccak of 32 bytes", _KECCAK_BODY, aim=120)
+
+
+def _run_rounds(
+    executor: Executor, transactions: Sequence["_core.Transaction | tuple[str, str]"]
+) -> tuple[list[Sample], int]:
+    """Run the same block several times, dropping it each time; the first round only warms the cache."""
+    samples, gas = [], 0
+    for _ in range(CORE_ROUNDS + 1):
+        builder = executor.open(executor.head.timestamp + 2, executor.head.origin)
+        samples.append(timed(lambda: len(builder.add(transactions, missing="skip"))))
+        assert builder.transaction_count == CORE_TRANSACTIONS, "a transfer was left out"
+        builder.abandon()
+    builder = executor.open(executor.head.timestamp + 2, executor.head.origin)
+    builder.add(transactions, missing="skip")
+    sealed = builder.seal().sealed
+    assert all(receipt.status for receipt in sealed.receipts), "a transfer failed"
+    gas = sealed.gas_used
+    builder.abandon()
+    return samples[1:], gas
+
+
+def _gas_rate(executor: Executor, key: str, name: str, body: bytes, *, aim: float) -> Figure:
+    """Measure gas a second of an endless loop that runs out of it."""
+    million = 30
+    state = _core.State(MemoryStore().get_many)
+    env = _core.BlockEnv(
+        number=1,
+        timestamp=1,
+        coinbase=bytes(20),
+        gas_limit=_CORE_GAS,
+        base_fee=0,
+        prev_randao=bytes(32),
+        parent_hash=bytes(32),
+        origin_hash=bytes(32),
+        extra_data=b"",
+    )
+    host = _core.Host(models=lambda _: None, infer=lambda *_: (3, b""), block_hash=lambda _: None)
+    message = _core.Message(to=TOKEN_ADDRESS, gas_limit=million * 10**6)
+    loop = _core.AccountOverride(TOKEN_ADDRESS, code=b"\x5b" + body + b"\x5f\x56")
+
+    def work() -> float:
+        result = _core.call(state, executor.spec.rules(), env, host, message, overrides=[loop])
+        assert result.code == "halt.out_of_gas", result.code
+        return million
+
+    return rate(key, name, [timed(work) for _ in range(5)], unit="Mgas/s", aim=aim)
+
+
+def measure_full(world: World) -> Iterator[Figure]:
+    """Measure whole blocks, from raw transactions to the disk."""
+    with disk_store() as store:
+        executor = open_executor(world, store)
+        rounds = [
+            [
+                token_transfers(world.signers, world.holders, TOKEN_ADDRESS, BLOCK_TRANSACTIONS)
+                for _ in range(FULL_BLOCKS)
+            ]
+            for _ in range(FULL_ROUNDS)
+        ]
+        samples = [timed(lambda blocks=blocks: _run_blocks(executor, blocks)) for blocks in rounds]
+        yield rate("full_erc20", "full, ERC-20 transfers", samples, aim=12_000)
+        yield Figure(
+            "full_erc20_core",
+            "full, ERC-20 transfers, per core in use",
+            "tx/s",
+            tuple(sample.per_core_second for sample in samples),
+        )
+        executor.close()
+
+
+def _run_blocks(executor: Executor, blocks: Sequence[Sequence[bytes]]) -> int:
+    for raws in blocks:
+        executed = executor.execute(next_data(executor, raws))
+        executor.commit(executed)
+        assert len(executed.data.transactions) == len(raws), "a transfer was left out"
+    return sum(map(len, blocks))

@@ -1,0 +1,87 @@
+"""A chain to measure on: accounts and token balances enough that the state trie has its everyday depth."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from bench.workload import TOKEN, Signer, balance_slot, make_holders, make_signers
+from bitai.adapters.leveldb import LevelStore
+from primitives.curve import address_of, xonly_public_key
+from primitives.hashes import sha256, sha256d
+from primitives.ids import Address
+from rollup.config import Keys, L1Start, RollupConfig, regtest_config
+from rollup.parameters import REGTEST
+from vm.executor import Executor
+from vm.genesis import GenesisAccount, GenesisNeuron
+from vm.store import KeyValueStore
+from vm.stored_models import StoredModels
+from vm.types import BlockData, SystemTransaction
+
+TOKEN_ADDRESS: Final = Address(b"\x70" * 20)
+BATCHER: Final = sha256(b"batcher of the benchmark")
+NEURON: Final = sha256(b"neuron of the benchmark")
+START_TIME: Final = 1_700_000_000
+START: Final = L1Start(110, sha256d(b"start of the benchmark"), tuple(START_TIME - 10 + n for n in range(11)))
+SENDERS: Final = 500
+HOLDERS: Final = 50_000
+_FUNDS_WEI: Final = 1_000 * 10**18
+
+
+@dataclass(frozen=True)
+class World:
+    """The chain's configuration, who sends, and who receives."""
+
+    config: RollupConfig
+    signers: list[Signer]
+    holders: list[Address]
+
+
+def make_world(
+    *,
+    gas_limit: int = REGTEST.gas_limit,
+    senders: int = SENDERS,
+    holders: int = HOLDERS,
+    accounts: tuple[GenesisAccount, ...] = (),
+) -> World:
+    """Make a chain whose senders hold coin and token, as does everybody else; `accounts` are there besides."""
+    signers, known = make_signers(senders), make_holders(holders)
+    balances = {balance_slot(signer.address): 10**30 for signer in signers}
+    balances |= {balance_slot(holder): 1 for holder in known}
+    code = bytes.fromhex(TOKEN["deployedBytecode"][2:])
+    token = GenesisAccount(TOKEN_ADDRESS, nonce=1, code=code, storage=tuple(balances.items()))
+    people = [GenesisAccount(signer.address, balance=_FUNDS_WEI) for signer in signers]
+    people += [GenesisAccount(holder, balance=1) for holder in known]
+    keys = Keys(*(xonly_public_key(each) for each in (BATCHER, sha256(b"sequencer"), sha256(b"governance"))))
+    neuron = GenesisNeuron(address_of(NEURON), address_of(NEURON))
+    config = regtest_config(
+        START,
+        keys,
+        Address(b"\xfe" * 20),
+        accounts=(token, *people, *accounts),
+        neurons=(neuron,),
+        parameters=replace(REGTEST, gas_limit=gas_limit),
+    )
+    return World(config, signers, known)
+
+
+def open_executor(world: World, store: KeyValueStore) -> Executor:
+    """Open the chain in a store, at its genesis block if the store is empty."""
+    return Executor(world.config.chain_spec(), store, StoredModels(store))
+
+
+@contextmanager
+def disk_store() -> Iterator[LevelStore]:
+    """Open a new database on this machine's disk for a while."""
+    with TemporaryDirectory(prefix="bitai-bench-") as folder, LevelStore(Path(folder) / "chain") as store:
+        yield store
+
+
+def next_data(
+    executor: Executor, raws: Sequence[bytes], system: Sequence[SystemTransaction] = ()
+) -> BlockData:
+    """Return block data that follows the head, within its epoch."""
+    head = executor.head
+    return BlockData(head.number + 1, head.timestamp + 2, head.origin, tuple(system), tuple(raws))
