@@ -3,10 +3,10 @@
 Definitions, used in bench/RESULTS.md too:
 
 - core: execution with receipts and blooms; senders known, state in memory, no trie.
-- full: decode, recover, execute, receipts, state root, and the change set in a store.
+- full: decode, recover, execute, receipts, state root, one synced write to disk for each block; all cores.
 
-Run `python bench/core.py [--transfers N] [--senders N] [--json]`; figures are the median of the rounds. Cores are
-counted by process CPU time: "a core" means per second of CPU time, "wall" per second of the clock.
+Run `python -m bench.core`; figures are medians. "A core" is per second of the process's CPU time, "wall" per second of
+the clock.
 """
 
 import argparse
@@ -14,8 +14,12 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import plyvel
 
 from primitives.curve import address_of, ecdsa_sign
 from primitives.hashes import keccak256
@@ -24,10 +28,12 @@ from vm import _core
 
 CHAIN_ID = 726_945
 TOKEN = b"\x70" * 20
-GAS_LIMIT = 1 << 40
 ARTIFACT = Path(__file__).parent.parent / "contracts/artifacts/Token.json"
 # balanceOf is the third variable in storage: name, symbol, balanceOf (constants and immutables take no slot).
 BALANCES_SLOT = 2
+# Bodies of endless loops.
+ARITHMETIC = bytes.fromhex("600160020150600360040250600560060350600760080450")
+KECCAK = bytes.fromhex("60205f2050") * 4
 
 
 @dataclass(frozen=True)
@@ -46,9 +52,9 @@ def transfer_input(to: bytes, amount: int) -> bytes:
     return bytes.fromhex("a9059cbb") + to.rjust(32, b"\0") + amount.to_bytes(32, "big")
 
 
-def sign(secret: bytes, nonce: int, to: bytes, data: bytes) -> bytes:
-    """Return a raw type 2 transaction."""
-    fields = [CHAIN_ID, nonce, 10**8, 3 * 10**9, 100_000, to, 0, data, []]
+def sign(secret: bytes, nonce: int, data: bytes) -> bytes:
+    """Return a raw type 2 transaction to the token."""
+    fields = [CHAIN_ID, nonce, 10**8, 3 * 10**9, 100_000, TOKEN, 0, data, []]
     digest = keccak256(b"\x02" + rlp([number(field) for field in fields]))
     signature = ecdsa_sign(secret, digest)
     r, s = (int.from_bytes(signature[at : at + 32], "big") for at in (0, 32))
@@ -67,12 +73,22 @@ def balance_slot(owner: bytes) -> bytes:
     return keccak256(owner.rjust(32, b"\0") + BALANCES_SLOT.to_bytes(32, "big"))
 
 
-class World:
-    """A chain in a dict with a token that every sender holds."""
+def make_secrets(count: int) -> list[bytes]:
+    """Return the senders' keys."""
+    return [keccak256(b"sender" + i.to_bytes(4, "big")) for i in range(count)]
 
-    def __init__(self, secrets: list[bytes], holders: int, code: bytes) -> None:
-        self.store: dict[bytes, bytes] = {}
-        self.state = _core.State(lambda keys: [self.store.get(key) for key in keys], cache_bytes=1 << 30)
+
+def holder(number: int) -> bytes:
+    """Return the address of one who holds the token and never sends."""
+    return keccak256(number.to_bytes(8, "big"))[:20]
+
+
+class World:
+    """A chain on LevelDB with a token that every sender holds."""
+
+    def __init__(self, secrets: list[bytes], holders: int, folder: str) -> None:
+        self.disk = plyvel.DB(folder, create_if_missing=True)
+        self.state = _core.State(lambda keys: [self.disk.get(key) for key in keys], cache_bytes=1 << 30)
         self.rules = _core.Rules(
             chain_id=CHAIN_ID,
             fee_vault=b"\x19" * 20,
@@ -81,16 +97,17 @@ class World:
             infer_mac_gas=1,
             infer_byte_gas=16,
         )
-        self.host = _core.Host(
-            models=lambda _: None, infer=lambda *_: (3, b""), block_hash=lambda _: b"\0" * 32
-        )
-        balances = {balance_slot(address_of(secret)): 10**30 for secret in secrets}
-        balances |= {balance_slot(keccak256(i.to_bytes(8, "big"))[:20]): 1 for i in range(holders)}
-        accounts = [(address_of(secret), 0, 10**24, b"", {}) for secret in secrets]
-        accounts += [(keccak256(i.to_bytes(8, "big"))[:20], 0, 1, b"", {}) for i in range(holders)]
-        accounts.append((TOKEN, 1, 0, code, balances))
-        self.genesis = _core.build_genesis(self.env(0), accounts)
-        self.write(self.genesis)
+        self.host = _core.Host(models=lambda _: None, infer=lambda *_: (3, b""), block_hash=lambda _: None)
+        senders = [address_of(secret) for secret in secrets]
+        others = [holder(number) for number in range(holders)]
+        balances = {balance_slot(owner): 10**30 for owner in senders} | {
+            balance_slot(owner): 1 for owner in others
+        }
+        accounts = [(owner, 0, 10**24, b"", {}) for owner in senders] + [
+            (owner, 0, 1, b"", {}) for owner in others
+        ]
+        code = bytes.fromhex(json.loads(ARTIFACT.read_text())["deployedBytecode"].removeprefix("0x"))
+        self.write(_core.build_genesis(self.env(0), [*accounts, (TOKEN, 1, 0, code, balances)]))
 
     def env(self, block: int) -> _core.BlockEnv:
         """Return the environment of a block."""
@@ -98,7 +115,7 @@ class World:
             number=block,
             timestamp=1_000 + 2 * block,
             coinbase=b"\xcc" * 20,
-            gas_limit=GAS_LIMIT,
+            gas_limit=1 << 40,
             base_fee=10**9,
             prev_randao=b"\1" * 32,
             parent_hash=b"\2" * 32,
@@ -107,22 +124,32 @@ class World:
         )
 
     def open(self, block: int) -> _core.BlockExecutor:
-        """Return an executor for the next block."""
+        """Return an executor for a block."""
         return _core.BlockExecutor(self.state, self.rules, self.env(block), self.host)
 
+    def add_block(self, block: int, transactions: list[_core.Transaction]) -> None:
+        """Execute, seal, write, commit."""
+        executor = self.open(block)
+        require_success(executor.run(transactions))
+        sealed = executor.seal()
+        executor.commit(lambda: self.write(sealed))
+
     def write(self, sealed: _core.SealedBlock) -> None:
-        """Apply a change set to the dict."""
-        for key, value in sealed.writes:
-            if value is None:
-                self.store.pop(key, None)
-            else:
-                self.store[key] = value
+        """Write a block in one synced batch: state, undo data, receipts."""
+        number = sealed.number.to_bytes(8, "big")
+        with self.disk.write_batch(sync=True) as batch:
+            for key, value in sealed.writes:
+                if value is None:
+                    batch.delete(key)
+                else:
+                    batch.put(key, value)
+            batch.put(b"U" + number, sealed.undo)
+            batch.put(b"R" + number, sealed.receipts_blob)
+            batch.put(b"H" + number, sealed.header_rlp)
 
 
-def measure(work: Callable[[], int]) -> tuple[float, float]:
-    """Return (units a CPU second, units a wall second) of one run."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    units = work()
+def rates(units: int, cpu: float, wall: float) -> tuple[float, float]:
+    """Return (units a CPU second, units a wall second) since the given times."""
     return units / (time.process_time() - cpu), units / (time.perf_counter() - wall)
 
 
@@ -132,57 +159,70 @@ def median(name: str, runs: list[tuple[float, float]], unit: str, aim: float | N
     return Rate(name, core, wall, unit, aim)
 
 
-def bench_core(world: World, batches: list[list[_core.Transaction]]) -> Rate:
+def bench_core(world: World, batch: list[_core.Transaction], rounds: int) -> Rate:
     """Measure execution with receipts: senders known, state in memory, no trie."""
     runs = []
-    for batch in batches:
-        executor = world.open(1)
+    for _ in range(rounds):
         # The first pass brings the state into memory; the block is then dropped.
-        executor.run(batch)
-        executor.abandon()
+        warm = world.open(1)
+        warm.run(batch)
+        warm.abandon()
         executor = world.open(1)
-        outcomes: list[_core.Outcome] = []
-
-        def work(executor: _core.BlockExecutor = executor, batch: list[_core.Transaction] = batch) -> int:
-            outcomes.extend(executor.run(batch))
-            return len(batch)
-
-        runs.append(measure(work))
-        assert all(outcome.kind == "included" for outcome in outcomes), outcomes[0]
-        assert all(outcome.receipt.status for outcome in outcomes), "a transfer failed"
+        wall, cpu = time.perf_counter(), time.process_time()
+        outcomes = executor.run(batch)
+        runs.append(rates(len(batch), cpu, wall))
+        require_success(outcomes)
         executor.abandon()
-    return median("core ERC-20", runs, "tx/s", 100_000)
+    return median("core, ERC-20", runs, "tx/s", 100_000)
 
 
 def bench_full(world: World, raws: list[list[bytes]]) -> Rate:
-    """Measure decode, recover, execute, receipts, state root and change set, block after block."""
-    runs = []
-    for block, raw in enumerate(raws, start=1):
+    """Measure decode, recover, execute, receipts, state root and write, block after block.
 
-        def work(block: int = block, raw: list[bytes] = raw) -> int:
-            executor = world.open(block)
-            executor.run(_core.decode(raw, CHAIN_ID))
-            sealed = executor.seal()
-            assert sealed.receipts_blob
-            assert sealed.undo
-            executor.commit(lambda: world.write(sealed))
-            return len(raw)
-
-        runs.append(measure(work))
-    return median("full ERC-20", runs, "tx/s", 12_000)
+    One thread decodes the next block while another executes this one, as ingress and sequencer do.
+    """
+    with ThreadPoolExecutor(1) as ingress:
+        coming = ingress.submit(_core.decode, raws[0], CHAIN_ID)
+        wall, cpu = time.perf_counter(), time.process_time()
+        for block in range(1, len(raws) + 1):
+            decoded = coming.result()
+            if block < len(raws):
+                coming = ingress.submit(_core.decode, raws[block], CHAIN_ID)
+            world.add_block(block, [tx for tx in decoded if isinstance(tx, _core.Transaction)])
+    return median("full, ERC-20", [rates(sum(map(len, raws)), cpu, wall)], "tx/s", 12_000)
 
 
-def bench_stages(world: World, raw: list[bytes]) -> list[Rate]:
+def bench_stages(world: World, block: int, raw: list[bytes]) -> list[Rate]:
     """Measure the stages of `full` apart, on one more block."""
     figures = []
-    decoded: list[_core.Transaction] = []
-    figures.append(median("decode + recover", [measure(lambda: decoded.extend(_core.decode(raw, CHAIN_ID)) or len(raw))], "tx/s"))
-    executor = world.open(1_000)
-    figures.append(median("execute", [measure(lambda: len(executor.run(decoded)))], "tx/s"))
-    sealed: list[_core.SealedBlock] = []
-    figures.append(median("seal", [measure(lambda: sealed.append(executor.seal()) or len(raw))], "tx/s"))
-    figures.append(median("writes, undo, receipts", [measure(lambda: len(sealed[0].writes) and len(sealed[0].undo) and len(sealed[0].receipts_blob) and len(raw))], "tx/s"))
+
+    def stage(name: str, work: Callable[[], object]) -> object:
+        wall, cpu = time.perf_counter(), time.process_time()
+        result = work()
+        figures.append(median(f"  {name}", [rates(len(raw), cpu, wall)], "tx/s"))
+        return result
+
+    decoded = stage("decode, recover", lambda: _core.decode(raw, CHAIN_ID))
+    executor = world.open(block)
+    stage("execute", lambda: executor.run(decoded))  # type: ignore[arg-type]
+    sealed = stage("seal", executor.seal)
+    assert isinstance(sealed, _core.SealedBlock)
+    stage("commit, write", lambda: executor.commit(lambda: world.write(sealed)))
+    size = sum(len(key) + len(value or b"") for key, value in sealed.writes)
+    print(
+        f"a transfer writes {len(sealed.writes) / len(raw):.1f} keys, {size / len(raw):,.0f} bytes of state,"
+    )
+    print(
+        f"{len(sealed.undo) / len(raw):,.0f} of undo data, {len(sealed.receipts_blob) / len(raw):,.0f} of receipts"
+    )
     return figures
+
+
+def require_success(outcomes: list[_core.Outcome]) -> None:
+    """Raise unless every transaction was included and succeeded."""
+    for outcome in outcomes:
+        if not (outcome.receipt and outcome.receipt.status):
+            raise SystemExit(f"a transfer failed: {outcome!r}")
 
 
 def bench_gas(world: World, name: str, body: bytes, aim: float) -> Rate:
@@ -190,49 +230,58 @@ def bench_gas(world: World, name: str, body: bytes, aim: float) -> Rate:
     code = b"\x5b" + body + b"\x5f\x56"
     message = _core.Message(to=TOKEN, gas_limit=30_000_000)
     override = _core.AccountOverride(TOKEN, code=code)
+    runs = []
+    for _ in range(5):
+        wall, cpu = time.perf_counter(), time.process_time()
+        _core.call(world.state, world.rules, world.env(1), world.host, message, overrides=[override])
+        runs.append(rates(30, cpu, wall))
+    return median(name, runs, "Mgas/s", aim)
 
-    def work() -> int:
-        result = _core.call(world.state, world.rules, world.env(1), world.host, message, overrides=[override])
-        assert result.code == "halt.out_of_gas", result
-        return 30
 
-    return median(name, [measure(work) for _ in range(5)], "Mgas/s", aim)
+def make_blocks(senders: int, holders: int, transfers: int, blocks: int) -> list[list[bytes]]:
+    """Return signed transfers, block by block; receivers are spread over all holders."""
+    secrets = make_secrets(senders)
+    nonces = [0] * senders
+    raws = []
+    for block in range(blocks):
+        raw = []
+        for i in range(transfers):
+            at = i % senders
+            to = holder((i * 7_919 + block * 104_729) % holders)
+            raw.append(sign(secrets[at], nonces[at], transfer_input(to, 1)))
+            nonces[at] += 1
+        raws.append(raw)
+    return raws
+
+
+def show(rate: Rate) -> str:
+    """Return one line of the table."""
+    line = f"{rate.name:20} {rate.per_core_second:10,.0f} {rate.unit:6} a core {rate.per_wall_second:10,.0f} wall"
+    return (
+        f"{line}   {rate.per_wall_second / rate.aim:.2f} x the aim of {rate.aim:,.0f}" if rate.aim else line
+    )
 
 
 def main() -> None:
     """Print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--transfers", type=int, default=5_000, help="in a block")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--transfers", type=int, default=2_000, help="in a block")
     parser.add_argument("--senders", type=int, default=500)
     parser.add_argument("--holders", type=int, default=100_000, help="accounts and balances in the state")
-    parser.add_argument("--blocks", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--blocks", type=int, default=8)
     options = parser.parse_args()
-    code = bytes.fromhex(json.loads(ARTIFACT.read_text())["deployedBytecode"].removeprefix("0x"))
-    secrets = [keccak256(b"sender" + i.to_bytes(4, "big")) for i in range(options.senders)]
-    nonces = [0] * options.senders
-    raws = []
-    for block in range(options.blocks + 1):
-        raw = []
-        for i in range(options.transfers):
-            sender = i % options.senders
-            to = keccak256(((i * 7919 + block * 104_729) % options.holders).to_bytes(8, "big"))[:20]
-            raw.append(sign(secrets[sender], nonces[sender], TOKEN, transfer_input(to, 1)))
-            nonces[sender] += 1
-        raws.append(raw)
-    world = World(secrets, options.holders, code)
-    first = _core.decode(raws[0], CHAIN_ID)
-    rates = [bench_core(world, [first] * options.blocks)]
-    rates.append(bench_full(world, raws[:-1]))
-    rates += bench_stages(world, raws[-1])
-    rates.append(bench_gas(world, "arithmetic", bytes.fromhex("6001600201506003600402506005600603506007600804") + b"\x50", 400))
-    rates.append(bench_gas(world, "keccak of 32 bytes", bytes.fromhex("60205f2050") * 4, 120))
-    if options.json:
-        print(json.dumps([rate.__dict__ for rate in rates], indent=2))
-        return
-    for rate in rates:
-        ratio = f"{rate.per_wall_second / rate.aim:6.2f} x the aim of {rate.aim:,.0f}" if rate.aim else ""
-        print(f"{rate.name:24} {rate.per_core_second:12,.0f} {rate.unit} a core {rate.per_wall_second:12,.0f} wall {ratio}")
+    raws = make_blocks(options.senders, options.holders, options.transfers, options.blocks + 1)
+    with TemporaryDirectory() as folder:
+        world = World(make_secrets(options.senders), options.holders, folder)
+        first = [tx for tx in _core.decode(raws[0], CHAIN_ID) if isinstance(tx, _core.Transaction)]
+        figures = [bench_core(world, first, rounds=7), bench_full(world, raws[:-1])]
+        figures += bench_stages(world, options.blocks + 1, raws[-1])
+        figures.append(bench_gas(world, "arithmetic", ARITHMETIC, 400))
+        figures.append(bench_gas(world, "keccak of 32 bytes", KECCAK, 120))
+    for figure in figures:
+        print(show(figure))
 
 
 if __name__ == "__main__":

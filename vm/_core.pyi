@@ -436,7 +436,7 @@ class BlockExecutor:
     def system(self, transactions: Sequence[SystemTransaction]) -> list[Receipt]:
         """Run derived transactions; a failing one mints, bumps the nonce and leaves a receipt of status 0.
 
-        Must come before `run`. They do not count against the block gas limit.
+        Must come before `run`. Never refused for the block gas limit; what they use is gone for `run`.
         """
 
     def run(

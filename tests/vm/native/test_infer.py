@@ -151,7 +151,7 @@ def test_no_record_is_a_skip_in_replay() -> None:
 
 
 def test_unavailable_mode_runs_on() -> None:
-    """Forced transactions and remade blocks answer UNAVAILABLE for the base price; they use an answer if there is one."""
+    """Forced transactions and remade blocks answer UNAVAILABLE for the base price, but use an answer that is there."""
     lab = make_lab()
     outcome = run(lab, ask(NEURON_MODEL), missing="unavailable")[0]
     assert outcome.receipt is not None
@@ -235,6 +235,20 @@ def test_answers_without_a_run(
     assert (outcome.receipt.status, outcome.receipt.infer_gas) == (1, 1_000)
     assert (stored(lab, 0), stored(lab, 1), stored(lab, 2)) == (2, 96, status)
     assert lab.runs == []  # type: ignore[attr-defined]
+
+
+def test_a_model_that_refuses_its_input_costs_the_base_price() -> None:
+    """Whoever says that a status is not OK, no output is paid for, and neither record nor budget is used."""
+    lab = make_lab()
+    lab.infer = lambda *_: (BAD_INPUT, b"no")
+    executor = lab.open()
+    refused = {_core.request_hash(NEURON_MODEL, INPUT, b"", 32): (BAD_INPUT, b"no", None, -1)}
+    outcomes = executor.run(decode(ask(CHAIN_MODEL), ask(NEURON_MODEL)), [None, refused])
+    assert [outcome.receipt.infer_gas for outcome in outcomes if outcome.receipt] == [1_000, 1_000]
+    assert [outcome.used_records for outcome in outcomes] == [[], []]
+    assert (executor.on_chain_macs_left, executor.neuron_macs_left) == (50_000_000, 4_000_000_000)
+    lab.commit(executor)
+    assert (stored(lab, 1), stored(lab, 2), lab.balance(NEURON)) == (96, BAD_INPUT, 0)
 
 
 def test_bad_calldata_reverts() -> None:

@@ -130,6 +130,9 @@ def test_they_come_before_and_with_user_transactions() -> None:
     assert executor.gas_left == 60_000_000 - used
     raw = KEY.sign(CONTRACT)
     outcome = executor.run(decode(raw))[0]
+    with pytest.raises(_core.CoreError) as error:
+        executor.system([system(mint=1)])
+    assert error.value.code == "core.order"
     sealed = lab.commit(executor)
     assert outcome.index == 1
     assert outcome.receipt is not None

@@ -7,6 +7,7 @@ use alloy_rlp::{Decodable, Encodable, Header, RlpDecodable, RlpEncodable};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
+use super::bloom::BloomMaker;
 use crate::convert::optional_bytes;
 use crate::error::{Failure, Result};
 use crate::tx::system::SYSTEM_TYPE;
@@ -18,7 +19,7 @@ const DEPOSIT_RECEIPT_VERSION: u8 = 1;
 
 /// What an included transaction left.
 #[derive(Clone, Debug, PartialEq, Eq, RlpEncodable, RlpDecodable)]
-#[rlp(trailing)]
+#[rlp(trailing(no_gaps))]
 pub(crate) struct ReceiptFacts {
     pub(crate) tx_type: u8,
     pub(crate) transaction_hash: B256,
@@ -33,6 +34,8 @@ pub(crate) struct ReceiptFacts {
     pub(crate) cumulative_gas_used: u64,
     pub(crate) effective_gas_price: u128,
     pub(crate) logs: Vec<Log>,
+    /// Made again from the logs when receipts are read back.
+    #[rlp(default, skip)]
     pub(crate) bloom: Bloom,
     /// Of a system transaction.
     pub(crate) deposit_nonce: Option<u64>,
@@ -81,8 +84,9 @@ fn decode_blob(blob: &[u8]) -> Result<Vec<ReceiptFacts>> {
     let malformed = || Failure::new("receipts.malformed", "not the storage form of receipts");
     let mut rest = blob.strip_prefix(&[BLOB_VERSION]).ok_or_else(malformed)?;
     let mut receipts: Vec<ReceiptFacts> = Decodable::decode(&mut rest).map_err(|_| malformed())?;
-    for receipt in receipts.iter_mut().filter(|receipt| receipt.tx_type == SYSTEM_TYPE) {
-        receipt.deposit_nonce.get_or_insert(0); // a trailing zero reads back as absent
+    let mut blooms = BloomMaker::default();
+    for receipt in &mut receipts {
+        receipt.bloom = blooms.bloom(&receipt.logs);
     }
     let whole = |receipt: &ReceiptFacts| {
         let is_address = |bytes: &Bytes| matches!(bytes.len(), 0 | 20);

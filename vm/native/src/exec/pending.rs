@@ -91,6 +91,9 @@ impl Pending {
 
     /// Runs derived transactions.
     pub(crate) fn system(&mut self, transactions: &[SystemTransaction]) -> Result<Vec<Arc<ReceiptFacts>>> {
+        if self.progress.receipts.last().is_some_and(|receipt| receipt.tx_type != SYSTEM_TYPE) {
+            return Err(Failure::order("system transactions come before user transactions"));
+        }
         self.with_evm(|evm, _, progress| {
             transactions.iter().map(|tx| run_system(evm, progress, tx)).collect()
         })

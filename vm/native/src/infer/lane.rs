@@ -10,7 +10,8 @@ use super::request::{self, Request};
 use crate::error::{Failure, Result};
 use crate::rules::Rules;
 
-/// Statuses that the core gives itself; the others come from models.
+/// Statuses that the core knows; models and manifests may give others.
+pub(crate) const OK: u8 = 0;
 pub(crate) const BAD_INPUT: u8 = 1;
 pub(crate) const UNAVAILABLE: u8 = 3;
 pub(crate) const UNKNOWN_MODEL: u8 = 4;
@@ -216,7 +217,11 @@ impl Lane {
                 Err(failure) => return self.stop(Stop::Fail(failure)),
             },
         };
-        self.charge(request.gas, None, output)
+        if output.status != OK {
+            self.turn.macs[Tier::OnChain as usize] -= request.macs;
+            return self.refuse(output.status);
+        }
+        self.charge(request.gas, None, output.output)
     }
 
     fn answer_from_record(&mut self, request: Request) -> Asked {
@@ -234,6 +239,9 @@ impl Lane {
                 Missing::Unavailable => self.refuse(UNAVAILABLE),
             };
         };
+        if answer.output.status != OK {
+            return self.refuse(answer.output.status);
+        }
         if let Some(asked) = self.spend(Tier::Neuron, request.macs) {
             return asked;
         }
@@ -243,7 +251,7 @@ impl Lane {
         if let Some(record) = answer.record.filter(|record| !self.turn.used_records.contains(record)) {
             self.turn.used_records.push(record);
         }
-        self.charge(gas, answer.neuron, answer.output)
+        self.charge(gas, answer.neuron, answer.output.output)
     }
 
     /// Answer among those of the transaction; else the host's, kept among them.
@@ -275,14 +283,16 @@ impl Lane {
         })
     }
 
-    /// An answer that costs the base gas only.
+    /// An answer that is none: it costs the base gas only and has no output.
     fn refuse(&mut self, status: u8) -> Asked {
-        self.charge(self.rules.infer_base_gas, None, Output { status, output: Bytes::new() })
+        let gas = self.rules.infer_base_gas;
+        self.turn.charges.push(Charge { gas, neuron: None });
+        Asked::Answer { gas, status, output: Bytes::new() }
     }
 
-    fn charge(&mut self, gas: u64, neuron: Option<Address>, output: Output) -> Asked {
+    fn charge(&mut self, gas: u64, neuron: Option<Address>, output: Bytes) -> Asked {
         self.turn.charges.push(Charge { gas, neuron });
-        Asked::Answer { gas, status: output.status, output: output.output }
+        Asked::Answer { gas, status: OK, output }
     }
 
     fn stop(&mut self, stop: Stop) -> Asked {
