@@ -177,10 +177,11 @@ class Batcher:
             await self._ask_around()
             duties = self._apply(Ticked(self._ports.clock.now_ms()))
         self._persist()
+        busy = bool(events)
         for duty in duties:
-            await self._do(duty)
+            busy = await self._do(duty) or busy
         self._persist()
-        return bool(events or duties)
+        return busy
 
     def publish_artifact(self, data: bytes) -> Artifact:
         """Ask for an artifact's inscription; durable when this returns, and idempotent by content.
@@ -221,25 +222,28 @@ class Batcher:
             self._apply(FeeEstimated(await self._ports.broadcaster.fee_rate(target)))
             self._fee_asked_ms = now_ms
 
-    async def _do(self, duty: Duty) -> None:
+    async def _do(self, duty: Duty) -> bool:
+        """Do a duty; tell whether its outcome may let more be done at once."""
         match duty:
             case Send():
                 self._faults("send.before")
                 outcome = await self._send(duty)
                 self._faults("send.after")
                 self._apply(Answered(duty.row_id, duty.txids, outcome, self._ports.clock.now_ms()))
+                return outcome.verdict.holds
             case Look():
                 present = await self._ports.broadcaster.in_mempool(duty.txid)
                 self._apply(Looked(duty.row_id, duty.txid, present))
+                return not present
             case BuildChannel():
-                await self._build(duty.parent)
+                return await self._build(duty.parent)
 
     async def _send(self, duty: Send) -> SendOutcome:
         if len(duty.raws) == 1:
             return await self._ports.broadcaster.send(duty.raws[0])
         return await self._ports.broadcaster.send_package(duty.raws)
 
-    async def _build(self, parent: DerivedHead) -> None:
+    async def _build(self, parent: DerivedHead) -> bool:
         """Read, judge and encode the blocks after `parent`; compression runs beside the loop."""
         entries = await self._ports.blocks.read(parent.number + 1, self._config.channel_bytes)
         entries = entries[: self._config.rollup.limits.channel_blocks]
@@ -250,6 +254,7 @@ class Batcher:
             self._apply(built)
         elif entries:
             self._apply(Held(f"block {entries[0].number} would be void: {verdict.code}"))
+        return verdict.count > 0
 
     def _apply(self, event: BatcherEvent) -> Sequence[Duty]:
         transition = step(self._config, self._state, event)

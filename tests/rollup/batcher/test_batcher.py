@@ -208,6 +208,20 @@ async def test_void_blocks_are_never_posted() -> None:
     assert min(world.batches()) == 0, "the number of the dropped channel was used again"
 
 
+async def test_waiting_is_no_work() -> None:
+    """While nothing can be done a pass says so, and the loop sleeps instead of asking the world again at once."""
+    world = World(post_bytes=1)
+    world.sequencer.make(1)
+    (made,) = world.sequencer.blocks
+    world.sequencer.blocks[0] = made._replace(block=made.block._replace(origin_hash=b"\0\1\2\3"))
+    world.sequencer.follow = lambda: None
+    while world.batcher._follower.cursor != world.tip():
+        await world.batcher.run_once()
+    assert not await world.batcher.run_once()
+    assert "would be void: block.origin_hash" in world.batcher.report().hold_reason
+    assert world.bitcoin.mempool == {}
+
+
 async def test_replaced_blocks_wait_for_bitcoin() -> None:
     """While posted blocks differ from the sequencer's, nothing is built on them."""
     world = World(post_bytes=1, channels_in_flight=5)
