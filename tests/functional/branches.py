@@ -48,7 +48,9 @@ def stands_on(node: NodeProcess, tip: str) -> dict[str, object] | None:
     return status if status["l1"]["processed_hash"] == tip else None
 
 
-def wait_converged(bitcoin: Bitcoin, nodes: Iterable[NodeProcess], *, limit_s: float = 30.0) -> dict[str, object]:
+def wait_converged(
+    bitcoin: Bitcoin, nodes: Iterable[NodeProcess], *, limit_s: float = 30.0
+) -> dict[str, object]:
     """Wait until every node stands on Bitcoin's tip, and see that all derive the same safe head from it.
 
     Returns that head. Nobody may mine meanwhile.
@@ -56,7 +58,9 @@ def wait_converged(bitcoin: Bitcoin, nodes: Iterable[NodeProcess], *, limit_s: f
     tip = bitcoin.rpc("getbestblockhash")
     heads = {}
     for node in nodes:
-        status = wait_until(lambda node=node: stands_on(node, tip), f"{node.datadir.name} at {tip}", limit_s=limit_s)
+        status = wait_until(
+            lambda node=node: stands_on(node, tip), f"{node.datadir.name} at {tip}", limit_s=limit_s
+        )
         heads[node.datadir.name] = status["heads"]["safe"]
     assert len({head["hash"] for head in heads.values()}) == 1, heads
     return next(iter(heads.values()))

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import httpx
 
@@ -100,13 +100,15 @@ class Load:
         self.sent: list[Sent] = []
         self.refused: list[str] = []
         jobs = [(self._transfer, FAST_S), (self._transfer, FAST_S)]
-        jobs += [(self._asking(each), PARKED_S if tier == "neuron" else FAST_S) for tier, each in models.items()]
+        jobs += [
+            (self._asking(each), PARKED_S if tier == "neuron" else FAST_S) for tier, each in models.items()
+        ]
         self._threads = [
             threading.Thread(target=self._run, args=(account, *job), daemon=True)
             for account, job in zip(DEV_ACCOUNTS[1:], jobs, strict=False)
         ]
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -122,7 +124,10 @@ class Load:
         while not self._stopping.is_set():
             try:
                 sent = job(sender)
-            except (CallFailed, httpx.HTTPError) as error:  # asked again with the same nonce: nothing is sent twice
+            except (
+                CallFailed,
+                httpx.HTTPError,
+            ) as error:  # asked again with the same nonce: nothing is sent twice
                 with self._lock:
                     self.refused.append(str(error))
                 time.sleep(0.1)

@@ -49,7 +49,9 @@ class FinalityWatch:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
         self._stopping.set()
         self._thread.join(10)
 
@@ -67,7 +69,9 @@ class FinalityWatch:
                 if number < last[index]:
                     self.complaints.append(f"node {index}: {last[index]} -> {number}")
                 if hashes.setdefault(number, block_hash) != block_hash:
-                    self.complaints.append(f"node {index}: block {number} is {block_hash}, was {hashes[number]}")
+                    self.complaints.append(
+                        f"node {index}: block {number} is {block_hash}, was {hashes[number]}"
+                    )
                 last[index] = number
                 self.highest = max(self.highest, number)
 
@@ -138,9 +142,15 @@ def mine_until_included(world: World, load: Load) -> None:
         wait_converged(world.bitcoin, world.nodes)
         places = [number_of(sent.hash) for sent in load.sent]
         waiting = places.count(None)
-        if not waiting and max(place for place in places if place is not None) <= world.dev.status()["heads"]["safe"]["number"]:
+        if (
+            not waiting
+            and max(place for place in places if place is not None)
+            <= world.dev.status()["heads"]["safe"]["number"]
+        ):
             return
-    raise AssertionError(f"{waiting} of {len(places)} transactions wait; {world.dev.status()['inscriptions'][-3:]}")
+    raise AssertionError(
+        f"{waiting} of {len(places)} transactions wait; {world.dev.status()['inscriptions'][-3:]}"
+    )
 
 
 def count_transactions(client: JsonRpc, upto: int) -> Counter[str]:
@@ -150,7 +160,9 @@ def count_transactions(client: JsonRpc, upto: int) -> Counter[str]:
 
 
 @pytest.mark.parametrize("kind", ["replay", "vanish"])
-def test_all_converge_on_what_a_fresh_sync_gives(world: World, artifacts: dict[str, Artifact], kind: str) -> None:
+def test_all_converge_on_what_a_fresh_sync_gives(
+    world: World, artifacts: dict[str, Artifact], kind: str
+) -> None:
     """Whatever comes back or vanishes: one chain for all, every transaction once, and finality never moves back."""
     with FinalityWatch(world.nodes) as watch:
         with Load(world.dev, world.reader, world.models) as load:
@@ -159,7 +171,9 @@ def test_all_converge_on_what_a_fresh_sync_gives(world: World, artifacts: dict[s
                 getattr(world.bitcoin, kind)(depth)
                 safe = wait_converged(world.bitcoin, world.nodes)
                 wait_heard(world)
-                print(f"{kind} {depth}: height {world.bitcoin.height}, safe {safe['number']}, sent {len(load.sent)}")
+                print(
+                    f"{kind} {depth}: height {world.bitcoin.height}, safe {safe['number']}, sent {len(load.sent)}"
+                )
         mine_until_included(world, load)
     print(f"{len(load.sent)} sent, {len(load.refused)} refused and sent again, {watch.highest} finalized")
     assert not watch.complaints
