@@ -16,6 +16,11 @@ from vm.inference.artifact import Artifact, parse_artifact
 
 MODELS = ROOT / "vm" / "inference" / "models"
 ARTIFACT = json.loads((ROOT / "contracts" / "artifacts" / "DigitReader.json").read_text())
+FLOAT_DIGITS = [
+    int(each)
+    for each in json.loads((ROOT / "models" / "digits" / "report.json").read_text())["float_classes"]
+]
+"""What the float network, before it was quantized, reads of the held-out images."""
 NODE_TESTS = ROOT / "tests" / "node"
 
 
@@ -44,9 +49,10 @@ def questions(artifacts: dict[str, Artifact], count: int) -> list[dict[str, Any]
             "image": "0x" + image.hex(),
             "reference": reference_digit(artifact, image),
             "label": label,
+            "float": FLOAT_DIGITS[place],
         }
         for tier, artifact in artifacts.items()
-        for image, label in held_out_images()[:count]
+        for place, (image, label) in enumerate(held_out_images()[:count])
     ]
 
 
@@ -65,7 +71,12 @@ def run_node_client(script: str, job: dict[str, Any]) -> dict[str, Any]:
     if not (NODE_TESTS / "node_modules").exists():
         pytest.skip("npm packages are not installed: run `make setup`")
     done = subprocess.run(
-        ["node", script], cwd=NODE_TESTS, input=json.dumps(job).encode(), capture_output=True, timeout=300, check=False
+        ["node", script],
+        cwd=NODE_TESTS,
+        input=json.dumps(job).encode(),
+        capture_output=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, done.stderr.decode()
     report: dict[str, Any] = json.loads(done.stdout)
