@@ -192,7 +192,9 @@ class ChainDriver:
                     # Stored before the block that registers the model can ask for it, in this or a later step.
                     artifact = WriteBatch()
                     artifact.put(schema.artifact_key(event.model_id), event.container)
+                    self._fault("chain.model.persist")
                     self._store.write(artifact, sync=True)
+                    self._fault("chain.model.persisted")
                 case BlockData():
                     self._settle(event, changes)
                     put_safe_at(batch, event.number, height)
@@ -320,8 +322,8 @@ class ChainDriver:
         *,
         keep_empty: bool,
     ) -> tuple[MadeBlock, ChainUpdate] | None:
-        """Build a block and make it the head; None if the head has moved since the proposal."""
-        if proposal.parent != self.executor.head.hash:
+        """Build a block and make it the head; None if head or origin have moved since the proposal."""
+        if proposal.parent != self.executor.head.hash or not self._stands(proposal):
             return None
         builder = self.executor.open(proposal.timestamp, proposal.origin, proposal.system_transactions)
         outcomes = builder.add(transactions, records, missing="park") if transactions else []
@@ -335,6 +337,11 @@ class ChainDriver:
         self._fault("chain.make.persisted")
         number = executed.data.number
         return MadeBlock(number, tuple(outcomes)), ChainUpdate(added=(number,), included=tuple(hashes))
+
+    def _stands(self, proposal: Proposal) -> bool:
+        """Tell whether the Bitcoin block that a new epoch looks back to is still the one that was proposed."""
+        epoch = self.rows.epoch(proposal.origin.height)
+        return not proposal.new_epoch or (epoch is not None and epoch[0] == proposal.origin)
 
     def signed(self, number: int) -> SignedBlock | None:
         """Return a block with the sequencer's signature, None beyond the head."""
@@ -376,6 +383,7 @@ class ChainDriver:
         hashes = keccak256_many(executed.data.transactions)
         self._fault("chain.unsafe.persist")
         self.executor.commit(executed, _forget_waiting(hashes))
+        self._fault("chain.unsafe.persisted")
         changes.added.append(data.number)
         changes.included += hashes
         return self._update(changes)
@@ -405,12 +413,18 @@ class ChainDriver:
     # -- shared steps ------------------------------------------------------------------------------
 
     def _rewind(self, to_number: int, changes: _Changes, batch: WriteBatch) -> None:
-        """Take blocks back, in one write with `batch`."""
+        """Take blocks back, in one write with `batch`.
+
+        A sequencing node notes their users' transactions as waiting in that same write: they stand nowhere else
+        until they are in a block again, and some of them were safe.
+        """
         for number in range(self.executor.head.number, to_number, -1):
             data = self.executor.chain.block_data(number)
             changes.removed.append(BlockId(number, self._hash(number)))
-            if data is not None:
-                changes.taken[:0] = data.transactions
+            raws = () if data is None else data.transactions
+            changes.taken[:0] = raws
+            if self._secret is not None:
+                batch.extend([(JOURNAL_PREFIX + keccak256(raw), raw) for raw in raws])
         self._fault("chain.rewind.persist")
         self.executor.rewind(to_number, batch)
         log.info("rewound", to=to_number, removed=len(changes.removed))
