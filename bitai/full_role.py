@@ -64,6 +64,11 @@ class ForwardingSender:
         """Return nothing: a full node keeps no pool of its own."""
         return 0, 0
 
+    def content(self, limit: int) -> tuple[list[Transaction], list[Transaction]]:
+        """Return nothing, as `counts`."""
+        del limit
+        return [], []
+
     def settle(self, hashes: Iterable[bytes]) -> None:
         """Forget transactions that are in a block."""
         for each in hashes:

@@ -61,7 +61,7 @@ def guard(extra_names: frozenset[str] = frozenset()) -> Middleware:
 
     @web.middleware
     async def checked(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if _host_name(request.headers.get("Host", "")) not in names:
+        if host_name(request.headers.get("Host", "")) not in names:
             return problem(Rejected("http.foreign_host", "this host name is not served here"), status=403)
         if request.method not in {"GET", "HEAD"} and _is_foreign(request):
             return problem(Rejected("http.foreign_origin", "forms are taken from this page only"), status=403)
@@ -85,7 +85,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return problem(error, status=400)
 
 
-def _host_name(host: str) -> str:
+def host_name(host: str) -> str:
     """The name without its port; an IPv6 address stands in brackets."""
     if host.startswith("["):
         return host[1:].partition("]")[0]

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from bitai.asking_simulator import AskingSimulator
 from bitai.config import is_loopback
+from bitai.http_guard import LOOPBACK_NAMES
 from bitai.node_status import RpcFacts
 from bitai.ports import choose_port
 from bitai.rpc.backend import ChainBackend
 from bitai.rpc.context import Context
-from bitai.rpc.methods_bitai import BitaiMethods
-from bitai.rpc.methods_blocks import BlockMethods
-from bitai.rpc.methods_state import StateMethods
-from bitai.rpc.server import RpcServer, ServerOptions
+from bitai.rpc.server import ServerOptions
+from bitai.rpc.service import build_rpc
 from bitai.web.app import WebOptions, web_app
 
 if TYPE_CHECKING:
+    from bitai.chain import ChainUpdate
     from bitai.dispatcher import Dispatcher
     from bitai.node_parts import Parts
-    from bitai.rpc.context import Sender, Simulator
+    from bitai.rpc.context import Sender
     from bitai.status import DevControls
     from bitai.unsafe_feed import UnsafeServer
 
@@ -52,22 +50,27 @@ async def serve_rpc(
     parts: Parts, sender: Sender, *, feed: UnsafeServer | None, dispatcher: Dispatcher | None
 ) -> None:
     """Answer JSON-RPC; on a sequencer also feed full nodes."""
-    backend = ChainBackend(parts.executor)
-    simulator: Simulator = backend
-    if dispatcher is not None and is_loopback(parts.node.config.rpc_bind):
-        simulator = AskingSimulator(backend, dispatcher, asyncio.get_running_loop())
+    config, backend = parts.node.config, ChainBackend(parts.executor)
     context = Context(
         blocks=backend,
         states=backend,
-        simulator=simulator,
+        simulator=backend,
         sender=sender,
         facts=RpcFacts(parts.node.report, parts.rollup.chain_id),
+        # A neuron's work for a call is paid by nobody, so strangers cannot ask for it.
+        neurons=dispatcher if is_loopback(config.rpc_bind) else None,
     )
-    methods = BlockMethods(context).table() | StateMethods(context).table() | BitaiMethods(context).table()
-    app = RpcServer(methods, ServerOptions(), parts.node.metrics).application()
+    # A page that rebinds its name to loopback is kept out by the Host header; a public node has many names.
+    hosts = LOOPBACK_NAMES if is_loopback(config.rpc_bind) else frozenset({"*"})
+    service = build_rpc(context, options=ServerOptions(allowed_hosts=hosts), metrics=parts.node.metrics)
+
+    async def on_change(_: ChainUpdate) -> None:
+        await service.feed.announce()
+
+    parts.chain.listen(on_change)
+    app = service.server.application()
     if feed is not None:
         feed.add_routes(app)
-    config = parts.node.config
     await serve_app(parts, "rpc", app, config.rpc_port, bind=config.rpc_bind)
 
 

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Final
 from bitai.rpc.context import Place
 from primitives.errors import Rejected
 from vm import schema
-from vm._core import Message
+from vm._core import BlockEnv, Message, next_base_fee
+from vm.environment import recorded_environment
 from vm.simulation import CallOptions
 
 if TYPE_CHECKING:
+    from bitai.rpc.context import Simulation
+    from bitai.rpc.overrides import BlockOverride
     from bitai.rpc.params import BlockId, CallObject
     from primitives.ids import Hash32
     from vm._core import Answers, CallResult, Header, Receipt
@@ -22,9 +25,10 @@ CALL_GAS: Final = 16_777_216
 
 
 class ChainBackend:
-    """The `BlockReader`, `StateSource` and `Simulator` of a node."""
+    """The `BlockReader`, `StateSource` and `Simulator` of a node; usable from any thread."""
 
     def __init__(self, executor: Executor) -> None:
+        """Read the chain of this executor."""
         self._executor = executor
         self._chain = executor.chain
 
@@ -53,14 +57,14 @@ class ChainBackend:
         """Return a block's raw transactions, system ones first."""
         body = self._chain.body(number)
         if body is None:
-            raise Rejected("rpc.block_gone", "the block left the chain while it was read")
+            raise _gone()
         return list(body.transactions)
 
     def receipts(self, number: int) -> list[Receipt]:
         """Return a block's receipts."""
         receipts = self._chain.receipts(number)
         if receipts is None:
-            raise Rejected("rpc.block_gone", "the block left the chain while it was read")
+            raise _gone()
         return receipts
 
     def place(self, transaction_hash: Hash32) -> Place | None:
@@ -72,17 +76,53 @@ class ChainBackend:
         """Open the state after a block."""
         return self._executor.view(number)
 
-    def call(self, number: int, message: CallObject, answers: Answers | None = None) -> CallResult:
+    def next_base_fee(self, number: int) -> int:
+        """Return what the block after this one charges; ordinary gas alone moves it."""
+        facts = self._chain.facts(number)
+        if facts is None:
+            raise _gone()
+        return next_base_fee(facts.base_fee, facts.ordinary_gas_used, facts.gas_limit)
+
+    def call(self, simulation: Simulation, answers: Answers | None = None) -> CallResult:
         """Run a message; blocking."""
-        options = CallOptions(answers=answers)
-        return self._executor.simulator.call(self._executor.view(number), _to_core(message), options)
+        view = self._executor.view(simulation.number)
+        options = self._options(simulation, answers)
+        return self._executor.simulator.call(view, _to_core(simulation.message), options)
 
     def estimate(
-        self, number: int, message: CallObject, answers: Answers | None = None
+        self, simulation: Simulation, answers: Answers | None = None
     ) -> tuple[int | None, CallResult]:
         """Find the least gas limit for a message; blocking."""
-        options = CallOptions(answers=answers)
-        return self._executor.simulator.estimate_gas(self._executor.view(number), _to_core(message), options)
+        view = self._executor.view(simulation.number)
+        options = self._options(simulation, answers)
+        return self._executor.simulator.estimate_gas(view, _to_core(simulation.message), options)
+
+    def _options(self, simulation: Simulation, answers: Answers | None) -> CallOptions:
+        environment = None
+        if simulation.block is not None:
+            header = self._chain.header(simulation.number)
+            if header is None:
+                raise _gone()
+            environment = _changed(recorded_environment(header), simulation.block)
+        return CallOptions(answers=answers, overrides=simulation.accounts, environment=environment)
+
+
+def _gone() -> Rejected:
+    return Rejected("rpc.block_gone", "the chain moved while it was read; ask again")
+
+
+def _changed(real: BlockEnv, wanted: BlockOverride) -> BlockEnv:
+    return BlockEnv(
+        number=real.number if wanted.number is None else wanted.number,
+        timestamp=real.timestamp if wanted.time is None else wanted.time,
+        coinbase=real.coinbase if wanted.coinbase is None else wanted.coinbase,
+        gas_limit=real.gas_limit if wanted.gas_limit is None else wanted.gas_limit,
+        base_fee=real.base_fee if wanted.base_fee is None else wanted.base_fee,
+        prev_randao=real.prev_randao if wanted.prev_randao is None else wanted.prev_randao,
+        parent_hash=real.parent_hash,
+        origin_hash=real.origin_hash,
+        extra_data=real.extra_data,
+    )
 
 
 def _to_core(message: CallObject) -> Message:

@@ -1,18 +1,37 @@
-"""What the methods ask of the node: reading the chain, sending into it, and facts about both."""
+"""What the methods ask of the node: reading the chain, running calls, sending into it, and facts about it.
+
+Who composes a node makes `Context(blocks, states, simulator, sender, facts)`; a `ChainBackend` is the first
+three. `neurons` is there only where calls may ask neurons that nobody pays (a node that strangers cannot reach).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bitai.rpc.framing import SERVER_ERROR, RpcError
+from bitai.rpc.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bitai.rpc.overrides import BlockOverride
     from bitai.rpc.params import BlockId, CallObject
     from primitives.ids import Address, Hash32
-    from vm._core import AccountProof, CallResult, Header, Receipt, Transaction
+    from rollup.dispatch.state import KnownAnswer
+    from vm._core import (
+        AccountOverride,
+        AccountProof,
+        Answers,
+        CallResult,
+        Header,
+        InferenceRequest,
+        Receipt,
+        Transaction,
+    )
+
+Method = Callable[[list[Any]], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,58 +43,146 @@ class Place:
 
 
 class BlockReader(Protocol):
-    """Blocks that this node has, by number or hash; None for what it does not have."""
+    """Blocks that this node has; None for what it does not have. From any thread."""
 
-    def resolve(self, block: BlockId) -> int | None: ...
-    def header(self, number: int) -> Header | None: ...
-    def transactions(self, number: int) -> list[bytes]: ...
-    def receipts(self, number: int) -> list[Receipt]: ...
-    def place(self, transaction_hash: Hash32) -> Place | None: ...
+    def resolve(self, block: BlockId) -> int | None:
+        """Return the number of a block that exists now."""
+        ...
+
+    def header(self, number: int) -> Header | None:
+        """Return a header."""
+        ...
+
+    def transactions(self, number: int) -> list[bytes]:
+        """Return raw transactions, system ones first. Errors: `Rejected` "rpc.block_gone"."""
+        ...
+
+    def receipts(self, number: int) -> list[Receipt]:
+        """Return receipts. Errors: `Rejected` "rpc.block_gone"."""
+        ...
+
+    def place(self, transaction_hash: Hash32) -> Place | None:
+        """Return where a transaction is."""
+        ...
 
 
 class StateReader(Protocol):
-    """The state at one block; the methods that run code block and belong in a thread."""
+    """The state at one block; blocking."""
 
-    def balance(self, address: Address) -> int: ...
-    def nonce(self, address: Address) -> int: ...
-    def code(self, address: Address) -> bytes: ...
-    def storage(self, address: Address, slot: bytes) -> int: ...
-    def proof(self, address: Address, slots: Sequence[bytes]) -> AccountProof: ...
+    def balance(self, address: Address) -> int:
+        """Return a balance in wei."""
+        ...
+
+    def nonce(self, address: Address) -> int:
+        """Return the next nonce."""
+        ...
+
+    def code(self, address: Address) -> bytes:
+        """Return an account's code."""
+        ...
+
+    def storage(self, address: Address, slot: bytes) -> int:
+        """Return the value of a 32-byte slot."""
+        ...
+
+    def proof(self, address: Address, slots: Sequence[bytes]) -> AccountProof:
+        """Return Merkle proofs against the block's state root."""
+        ...
+
+
+class StateSource(Protocol):
+    """Opens the state after a block, and prices the one after it; blocking."""
+
+    def state(self, number: int) -> StateReader:
+        """Return the state after a block. Errors: `Rejected` "state.pruned" outside the kept window."""
+        ...
+
+    def next_base_fee(self, number: int) -> int:
+        """Return the base fee (wei) of the block after this one. Errors: `Rejected` "rpc.block_gone"."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """A message to run on the state after a block, and what to pretend meanwhile."""
+
+    number: int
+    message: CallObject
+    accounts: tuple[AccountOverride, ...] = ()
+    block: BlockOverride | None = None
 
 
 class Simulator(Protocol):
     """Runs messages on a state without keeping anything; blocking."""
 
-    def call(self, number: int, message: CallObject) -> CallResult: ...
-    def estimate(self, number: int, message: CallObject) -> tuple[int | None, CallResult]: ...
+    def call(self, simulation: Simulation, answers: Answers | None = None) -> CallResult:
+        """Run a message once; `answers` by request hash are what neurons said."""
+        ...
+
+    def estimate(
+        self, simulation: Simulation, answers: Answers | None = None
+    ) -> tuple[int | None, CallResult]:
+        """Return the least gas limit with which a message succeeds, or None, and the result with it."""
+        ...
 
 
 class Sender(Protocol):
-    """Takes signed transactions and knows the ones that wait."""
+    """Takes signed transactions and knows the ones that wait; belongs to the event loop."""
 
-    async def submit(self, raw: bytes) -> Hash32: ...
-    def waiting(self, transaction_hash: Hash32) -> Transaction | None: ...
-    def pending_nonce(self, address: Address, state_nonce: int) -> int: ...
-    def counts(self) -> tuple[int, int]: ...
+    async def submit(self, raw: bytes) -> Hash32:
+        """Take a transaction and return its hash. Errors: `InvalidInput` "tx.*", `Rejected` "pool.*"."""
+        ...
+
+    def waiting(self, transaction_hash: Hash32) -> Transaction | None:
+        """Return a transaction that waits."""
+        ...
+
+    def pending_nonce(self, address: Address, state_nonce: int) -> int:
+        """Return the nonce after the account's waiting transactions."""
+        ...
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many transactions could run, and how many wait for a model's answer."""
+        ...
+
+    def content(self, limit: int) -> tuple[list[Transaction], list[Transaction]]:
+        """Return transactions that could run and others that wait for a nonce, `limit` of each at most."""
+        ...
 
 
 class Facts(Protocol):
-    """What the `bitai_*` methods and the identity methods tell."""
+    """What the `bitai_*` methods and the identity methods tell; belongs to the event loop."""
 
     chain_id: int
     version: str
 
-    def status(self) -> dict[str, Any]: ...
-    def anchor(self, number: int) -> dict[str, Any] | None: ...
-    def records(self, number: int) -> list[dict[str, Any]]: ...
-    def models(self) -> list[dict[str, Any]]: ...
-    def outcomes(self, l1_height: int) -> list[dict[str, Any]] | None: ...
+    def status(self) -> dict[str, Any]:
+        """Return the node's status."""
+        ...
+
+    def anchor(self, number: int) -> dict[str, Any] | None:
+        """Return where a block stands on Bitcoin."""
+        ...
+
+    def records(self, number: int) -> list[dict[str, Any]]:
+        """Return the inference records of a block."""
+        ...
+
+    def models(self) -> list[dict[str, Any]]:
+        """Return the registered models at the head."""
+        ...
+
+    def outcomes(self, l1_height: int) -> list[dict[str, Any]] | None:
+        """Return what derivation made of an L1 block."""
+        ...
 
 
-class StateSource(Protocol):
-    """Opens the state after a block. Errors: `Rejected` "state.pruned" outside the kept window."""
+class NeuronAsker(Protocol):
+    """Has neurons answer what a call asks, outside any transaction."""
 
-    def state(self, number: int) -> StateReader: ...
+    async def answer_once(self, request: InferenceRequest, limit_s: float) -> KnownAnswer:
+        """Return a checked answer. Errors: `TimeoutError`; `Rejected` "infer.*" when too much waits already."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +194,8 @@ class Context:
     simulator: Simulator
     sender: Sender
     facts: Facts
+    neurons: NeuronAsker | None = None
+    workers: Workers = field(default_factory=Workers)
 
     def require_number(self, block: BlockId) -> int:
         """Return the number of a block that must exist. Errors: SERVER_ERROR "header not found"."""
@@ -94,3 +203,11 @@ class Context:
         if number is None:
             raise RpcError(SERVER_ERROR, "header not found")
         return number
+
+    def off_loop(self, method: Callable[[list[Any]], Any]) -> Method:
+        """Make a method of a blocking function: it runs on a worker thread."""
+
+        async def run(params: list[Any]) -> Any:
+            return await self.workers.run(method, params)
+
+        return run

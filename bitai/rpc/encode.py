@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 EMPTY_OMMERS_HASH: Final = "0x1dcc4de8dec75d7aab85b567b6ccd41ad312451b948a7413f0a142fd40d49347"
 ZERO_NONCE: Final = "0x" + "00" * 8
+PENDING_STEP_S: Final = 2
+"""Seconds after the head at which the next block is shown to come."""
 
 
 def quantity(value: int) -> str:
@@ -74,6 +76,21 @@ def block_object(header: Header, size: int, transactions: list[Any]) -> dict[str
     }
 
 
+def pending_block_object(parent: Header, base_fee_wei: int, transactions: list[Any]) -> dict[str, Any]:
+    """Return the block that would follow `parent`, as far as that is known: what is not, is null."""
+    return block_object(parent, 0, transactions) | {
+        "hash": None,
+        "parentHash": data(parent.hash),
+        "miner": None,
+        "number": quantity(parent.number + 1),
+        "gasUsed": "0x0",
+        "timestamp": quantity(parent.timestamp + PENDING_STEP_S),
+        "logsBloom": None,
+        "nonce": None,
+        "baseFeePerGas": quantity(base_fee_wei),
+    }
+
+
 def transaction_object(
     transaction: Transaction, place: BlockPlace | None, index: int | None, base_fee_wei: int | None
 ) -> dict[str, Any]:
@@ -93,7 +110,9 @@ def transaction_object(
         "s": quantity(transaction.s),
     } | _place_fields(place, index)
     shown["gasPrice"] = quantity(
-        transaction.effective_gas_price(base_fee_wei) if base_fee_wei is not None else transaction.max_fee_per_gas
+        transaction.effective_gas_price(base_fee_wei)
+        if base_fee_wei is not None
+        else transaction.max_fee_per_gas
     )
     if transaction.type >= 1:
         shown["yParity"] = quantity(transaction.y_parity)
@@ -101,10 +120,10 @@ def transaction_object(
             {"address": data(address), "storageKeys": [data(slot) for slot in slots]}
             for address, slots in transaction.access_list
         ]
-    if transaction.type >= 2:  # noqa: PLR2004 -- the fee-market type's number
+    if transaction.type >= 2:
         shown["maxFeePerGas"] = quantity(transaction.max_fee_per_gas)
         shown["maxPriorityFeePerGas"] = quantity(transaction.max_priority_fee_per_gas)
-    if transaction.type == 4:  # noqa: PLR2004 -- the set-code type's number
+    if transaction.type == 4:
         shown["authorizationList"] = [
             {
                 "chainId": quantity(each.chain_id),

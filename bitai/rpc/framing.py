@@ -7,8 +7,10 @@ call still comes back as HTTP 200.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final
 
 import orjson
@@ -29,6 +31,9 @@ MAX_BATCH_CALLS: Final = 1_000
 """Calls in one array, as geth bounds them."""
 MAX_BATCH_REPLY_BYTES: Final = 25 << 20
 """All replies to one array together; the calls beyond it are answered with LIMIT_EXCEEDED."""
+TOGETHER: Final = frozenset({"eth_sendRawTransaction"})
+"""Methods whose neighbours in an array are answered at once: each waits for the same thing, and their order
+of arrival is kept."""
 
 _ID_TYPES: Final = (str, int, float, type(None))
 
@@ -51,21 +56,32 @@ class RpcError(Exception):
         return shown
 
 
+CallId = str | int | float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request of a body; `notification` means that nobody waits for its reply."""
 
     method: str
     params: list[Any]
-    id: str | int | float | None
+    id: CallId
     notification: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """What is no request, with the id to answer it under."""
+
+    error: RpcError
+    id: CallId = None
 
 
 Dispatch = Callable[[Call], Awaitable[Any]]
 
 
-def parse_body(body: bytes) -> tuple[list[Call | RpcError], bool]:
-    """Return the calls of a body (a broken one as its error) and whether they came as an array.
+def parse_body(body: bytes) -> tuple[list[Call | Broken], bool]:
+    """Return the calls of a body and whether they came as an array.
 
     Errors: `RpcError` for a body that is not JSON, not a request, or too many requests.
     """
@@ -84,28 +100,34 @@ def parse_body(body: bytes) -> tuple[list[Call | RpcError], bool]:
     return [_parse_call(each) for each in parsed], True
 
 
-def _parse_call(item: Any) -> Call | RpcError:
+def _parse_call(item: Any) -> Call | Broken:
     if not isinstance(item, dict):
-        return RpcError(INVALID_REQUEST, "a request is a JSON object")
-    method = item.get("method")
-    if not isinstance(method, str):
-        return RpcError(INVALID_REQUEST, "a request names its method as a string")
+        return Broken(RpcError(INVALID_REQUEST, "a request is a JSON object"))
     call_id = item.get("id")
     if isinstance(call_id, bool) or not isinstance(call_id, _ID_TYPES):
-        return RpcError(INVALID_REQUEST, "a request's id is a string, a number or null")
-    params = item.get("params", [])
+        return Broken(RpcError(INVALID_REQUEST, "a request's id is a string, a number or null"))
+    method = item.get("method")
+    if not isinstance(method, str):
+        return Broken(RpcError(INVALID_REQUEST, "a request names its method as a string"), call_id)
+    if item.get("jsonrpc", "2.0") != "2.0":
+        return Broken(RpcError(INVALID_REQUEST, 'the version of JSON-RPC spoken here is "2.0"'), call_id)
+    params = item.get("params")
     if params is None:
         params = []
     if not isinstance(params, list):
-        return RpcError(INVALID_PARAMS, "params must be an array")
+        return Broken(RpcError(INVALID_PARAMS, "params must be an array"), call_id)
     return Call(method, params, call_id, "id" not in item)
 
 
 def encode_reply(call_id: Any, outcome: Any) -> bytes:
-    """Return one reply object as bytes; `outcome` is a result, bytes of raw JSON, or an `RpcError`."""
+    """Return one reply object as bytes; `outcome` is a result or an `RpcError`."""
     if isinstance(outcome, RpcError):
         return orjson.dumps({"jsonrpc": "2.0", "id": call_id, "error": outcome.to_object()})
-    return orjson.dumps({"jsonrpc": "2.0", "id": call_id, "result": outcome})
+    try:
+        return orjson.dumps({"jsonrpc": "2.0", "id": call_id, "result": outcome})
+    except orjson.JSONEncodeError as error:  # a method's bug; its caller still gets a reply
+        wrong = RpcError(INTERNAL_ERROR, f"the result cannot be written as JSON: {error}")
+        return encode_reply(call_id, wrong)
 
 
 async def answer_body(body: bytes, dispatch: Dispatch) -> bytes | None:
@@ -114,25 +136,40 @@ async def answer_body(body: bytes, dispatch: Dispatch) -> bytes | None:
         calls, is_batch = parse_body(body)
     except RpcError as error:
         return encode_reply(None, error)
+    if not is_batch:
+        (call,) = calls
+        reply = await _reply(call, dispatch)
+        return None if isinstance(call, Call) and call.notification else reply
     replies: list[bytes] = []
     size = 0
-    for call in calls:
-        if isinstance(call, RpcError):
-            reply = encode_reply(None, call)
-        elif size > MAX_BATCH_REPLY_BYTES:
-            reply = encode_reply(call.id, RpcError(LIMIT_EXCEEDED, "batch reply too large; ask for less at once"))
+    for run in _runs(calls):
+        if size > MAX_BATCH_REPLY_BYTES:
+            refusal = RpcError(LIMIT_EXCEEDED, "batch reply too large; ask for less at once")
+            answered = [encode_reply(each.id, refusal) for each in run]
         else:
-            reply = encode_reply(call.id, await _outcome(call, dispatch))
-        size += len(reply)
-        if isinstance(call, RpcError) or not call.notification:
-            replies.append(reply)
-    if not replies:
-        return None
-    return b"[" + b",".join(replies) + b"]" if is_batch else replies[0]
+            answered = await asyncio.gather(*(_reply(each, dispatch) for each in run))
+        size += sum(map(len, answered))
+        replies += [
+            reply
+            for call, reply in zip(run, answered, strict=True)
+            if isinstance(call, Broken) or not call.notification
+        ]
+    return b"[" + b",".join(replies) + b"]" if replies else None
 
 
-async def _outcome(call: Call, dispatch: Dispatch) -> Any:
+def _runs(calls: Sequence[Call | Broken]) -> Iterator[list[Call | Broken]]:
+    """Cut an array into parts that are answered one after the other."""
+    for together, group in groupby(calls, lambda each: isinstance(each, Call) and each.method in TOGETHER):
+        if together:
+            yield list(group)
+        else:
+            yield from ([each] for each in group)
+
+
+async def _reply(call: Call | Broken, dispatch: Dispatch) -> bytes:
+    if isinstance(call, Broken):
+        return encode_reply(call.id, call.error)
     try:
-        return await dispatch(call)
+        return encode_reply(call.id, await dispatch(call))
     except RpcError as error:
-        return error
+        return encode_reply(call.id, error)

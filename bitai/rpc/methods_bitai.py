@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bitai.rpc.params import BlockId, parse_block_id, parse_hash, parse_quantity, require_count
 
 if TYPE_CHECKING:
-    from bitai.rpc.context import Context
-    from bitai.rpc.server import Method
+    from bitai.rpc.context import Context, Method
 
 
 class BitaiMethods:

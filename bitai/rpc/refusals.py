@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from bitai.rpc.framing import INTERNAL_ERROR, INVALID_PARAMS, LIMIT_EXCEEDED, SERVER_ERROR, UNAVAILABLE, RpcError
+from bitai.rpc.framing import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    LIMIT_EXCEEDED,
+    SERVER_ERROR,
+    UNAVAILABLE,
+    RpcError,
+)
 from primitives.errors import BitaiError, InvariantViolation, Temporary
 
 _WORDS: Final[dict[str, str]] = {
@@ -30,6 +37,8 @@ _WORDS: Final[dict[str, str]] = {
 }
 _CODES: Final[dict[str, int]] = {
     "pool.full": LIMIT_EXCEEDED,
+    "infer.parked_quota": LIMIT_EXCEEDED,
+    "infer.queue_full": LIMIT_EXCEEDED,
     "pool.sender_full": LIMIT_EXCEEDED,
     "params.invalid": INVALID_PARAMS,
 }
@@ -43,7 +52,12 @@ def to_rpc_error(error: BitaiError) -> RpcError:
 def refusal(code: str, message: str, *, fallback: int = SERVER_ERROR) -> RpcError:
     """Return the error for a refusal by one of our stable codes."""
     words = _WORDS.get(code)
-    shown = message if words is None or words in message else f"{words}: {message}" if message else words
+    if words is None:
+        shown = message or code.rpartition(".")[2].replace("_", " ")
+    elif not message or words in message:
+        shown = message or words
+    else:
+        shown = f"{words}: {message}"
     return RpcError(_CODES.get(code, fallback), shown, {"code": code})
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, web
 
+from bitai.http_guard import LOOPBACK_NAMES, host_name
 from bitai.rpc.framing import (
     INTERNAL_ERROR,
     LIMIT_EXCEEDED,
@@ -22,25 +23,31 @@ from bitai.rpc.framing import (
     encode_reply,
 )
 from bitai.rpc.refusals import to_rpc_error
-from primitives.errors import BitaiError
+from bitai.rpc.sockets import SocketSession
+from primitives.errors import BitaiError, InvariantViolation
 
 if TYPE_CHECKING:
     from bitai.metrics import Metrics
+    from bitai.rpc.context import Method
+    from bitai.rpc.head_feed import HeadFeed
+    from bitai.rpc.workers import Workers
 
 log = structlog.get_logger(__name__)
 
-Method = Callable[[list[Any]], Awaitable[Any]]
-LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 MAX_SOCKETS: Final = 256
 """WebSocket connections at once: each may hold a slow reader's buffer."""
 CALL_TIMEOUT_S: Final = 30.0
+GZIP_FROM_BYTES: Final = 4_096
+"""Smaller replies fit a few packets anyway, and there are many of them."""
+GZIP_LEVEL: Final = 1
+_JSON: Final = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """Who may ask: host names in the Host header, and origins that browsers may come from."""
+    """Who may ask: host names in the Host header, and origins that browsers may come from; "*" is anyone."""
 
-    allowed_hosts: frozenset[str] = LOCAL_HOSTS
+    allowed_hosts: frozenset[str] = LOOPBACK_NAMES
     allowed_origins: frozenset[str] = frozenset({"*"})
 
 
@@ -48,13 +55,21 @@ class RpcServer:
     """The method table and the two transports over it."""
 
     def __init__(
-        self, methods: dict[str, Method], options: ServerOptions | None = None, metrics: Metrics | None = None
+        self,
+        methods: dict[str, Method],
+        feed: HeadFeed,
+        workers: Workers,
+        *,
+        options: ServerOptions | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
-        """Serve `methods`; a subscription layer may answer socket calls first by `socket_methods`."""
+        """Serve `methods`, and subscriptions to `feed`; `workers` end with the application."""
         self._methods = methods
+        self._feed = feed
+        self._workers = workers
         self._options = options or ServerOptions()
         self._metrics = metrics
-        self._sockets = 0
+        self._sockets: set[web.WebSocketResponse] = set()
 
     def application(self) -> web.Application:
         """Return the aiohttp application: POST / for calls, GET / with an upgrade for a WebSocket."""
@@ -62,18 +77,37 @@ class RpcServer:
         app.router.add_post("/", self._post)
         app.router.add_get("/", self._get)
         app.router.add_route("OPTIONS", "/", self._preflight)
+        app.on_shutdown.append(self._close_sockets)
+        app.on_cleanup.append(self._close_workers)
         return app
 
     async def dispatch(self, call: Call) -> Any:
         """Answer one call or raise the `RpcError` that its caller sees."""
         method = self._methods.get(call.method)
-        if method is None:
-            raise RpcError(METHOD_NOT_FOUND, f"the method {call.method} does not exist/is not available")
         started = time.perf_counter()
+        code = 0
+        try:
+            if method is None:
+                name = call.method[:100]
+                raise RpcError(METHOD_NOT_FOUND, f"the method {name} does not exist/is not available")
+            return await self._answer(method, call)
+        except RpcError as error:
+            code = error.code
+            raise
+        finally:
+            if self._metrics is not None:
+                # Only known names become labels: each value is a time series kept for ever.
+                name = call.method if method is not None else "other"
+                self._metrics.count("rpc_requests_total", method=name, code=str(code))
+                self._metrics.observe("rpc_request_seconds", time.perf_counter() - started, method=name)
+
+    async def _answer(self, method: Method, call: Call) -> Any:
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 return await method(call.params)
         except BitaiError as error:
+            if isinstance(error, InvariantViolation):
+                log.exception("rpc method failed", method=call.method, code=error.code)
             raise to_rpc_error(error) from error
         except TimeoutError:
             raise RpcError(LIMIT_EXCEEDED, f"call took longer than {CALL_TIMEOUT_S:.0f} s") from None
@@ -81,44 +115,27 @@ class RpcServer:
             raise
         except Exception as error:  # the server's last line: a bug answers, and is logged, never silent
             log.exception("rpc method failed", method=call.method)
-            raise RpcError(INTERNAL_ERROR, f"internal error in {call.method}: {type(error).__name__}") from error
-        finally:
-            if self._metrics is not None:
-                elapsed = time.perf_counter() - started
-                self._metrics.observe("rpc_request_seconds", elapsed, method=call.method)
+            raise RpcError(
+                INTERNAL_ERROR, f"internal error in {call.method}: {type(error).__name__}"
+            ) from error
+
+    # -- HTTP -----------------------------------------------------------------------------------
 
     async def _post(self, request: web.Request) -> web.Response:
         self._require_host(request)
+        headers = _JSON | self._cors(request)
         try:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
             error = encode_reply(None, RpcError(LIMIT_EXCEEDED, f"request body over {MAX_BODY_BYTES} bytes"))
-            return web.Response(body=error, status=413, content_type="application/json")
+            return web.Response(body=error, status=413, headers=headers)
         reply = await answer_body(body, self.dispatch)
         if reply is None:
             return web.Response(status=204, headers=self._cors(request))
-        return web.Response(body=reply, content_type="application/json", headers=self._cors(request))
-
-    async def _get(self, request: web.Request) -> web.StreamResponse:
-        self._require_host(request)
-        if request.headers.get("Upgrade", "").lower() != "websocket":
-            return web.Response(text="BitAI JSON-RPC: send POST requests here, or open a WebSocket.\n")
-        self._require_origin(request)
-        if self._sockets >= MAX_SOCKETS:
-            raise web.HTTPServiceUnavailable(text="too many WebSocket connections")
-        socket = web.WebSocketResponse(max_msg_size=MAX_BODY_BYTES, heartbeat=30)
-        await socket.prepare(request)
-        self._sockets += 1
-        try:
-            async for message in socket:
-                if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                    body = message.data.encode() if isinstance(message.data, str) else message.data
-                    reply = await answer_body(body, self.dispatch)
-                    if reply is not None:
-                        await socket.send_str(reply.decode())
-        finally:
-            self._sockets -= 1
-        return socket
+        if len(reply) >= GZIP_FROM_BYTES and "gzip" in request.headers.get("Accept-Encoding", ""):
+            reply = await self._workers.run(gzip.compress, reply, GZIP_LEVEL)
+            headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding, Origin"}
+        return web.Response(body=reply, headers=headers)
 
     async def _preflight(self, request: web.Request) -> web.Response:
         self._require_host(request)
@@ -131,17 +148,18 @@ class RpcServer:
 
     def _require_host(self, request: web.Request) -> None:
         """Refuse names that are not ours: a page that rebinds its own name to loopback must not get in."""
-        host = request.headers.get("Host", "").rsplit(":", 1)[0] if ":" in request.headers.get("Host", "") else (
-            request.headers.get("Host", "")
-        )
-        if "*" not in self._options.allowed_hosts and host.lower() not in self._options.allowed_hosts:
-            raise web.HTTPForbidden(text=f"host {host!r} is not served here; allow it with --rpc-allowed-host\n")
+        allowed = self._options.allowed_hosts
+        if "*" in allowed:
+            return
+        host = host_name(request.headers.get("Host", "")).lower()
+        if host not in allowed:
+            raise web.HTTPForbidden(text=f"the host name {host[:100]!r} is not served here\n")
 
     def _require_origin(self, request: web.Request) -> None:
         origin = request.headers.get("Origin")
         allowed = self._options.allowed_origins
         if origin is not None and "*" not in allowed and origin not in allowed:
-            raise web.HTTPForbidden(text=f"origin {origin!r} is not allowed\n")
+            raise web.HTTPForbidden(text=f"the origin {origin[:100]!r} is not allowed\n")
 
     def _cors(self, request: web.Request) -> dict[str, str]:
         origin = request.headers.get("Origin")
@@ -151,3 +169,37 @@ class RpcServer:
         if "*" in allowed:
             return {"Access-Control-Allow-Origin": "*"}
         return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if origin in allowed else {}
+
+    # -- WebSocket ------------------------------------------------------------------------------
+
+    async def _get(self, request: web.Request) -> web.StreamResponse:
+        self._require_host(request)
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            return web.Response(text="BitAI JSON-RPC: send POST requests here, or open a WebSocket.\n")
+        self._require_origin(request)
+        if len(self._sockets) >= MAX_SOCKETS:
+            raise web.HTTPServiceUnavailable(text="too many WebSocket connections\n")
+        # Compression would let a few bytes from a stranger become a large body, and cost memory each.
+        socket = web.WebSocketResponse(max_msg_size=MAX_BODY_BYTES, heartbeat=30, compress=False)
+        self._sockets.add(socket)
+        self._measure_sockets()
+        try:
+            await socket.prepare(request)
+            await SocketSession(socket, self.dispatch, self._feed).serve()
+        finally:
+            self._sockets.discard(socket)
+            self._measure_sockets()
+        return socket
+
+    def _measure_sockets(self) -> None:
+        if self._metrics is not None:
+            self._metrics.set("rpc_websockets", len(self._sockets))
+
+    async def _close_sockets(self, _: web.Application) -> None:
+        closing = (
+            each.close(code=WSCloseCode.GOING_AWAY, message=b"the node stops") for each in self._sockets
+        )
+        await asyncio.gather(*closing, return_exceptions=True)
+
+    async def _close_workers(self, _: web.Application) -> None:
+        self._workers.close()

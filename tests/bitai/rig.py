@@ -1,14 +1,20 @@
 """A sequencing node in memory: real executor, pool, admission, sequencer and dispatcher; no Bitcoin, no disk."""
 
 import asyncio
+import json
 from contextlib import AsyncExitStack
 from importlib.resources import files
+
+from aiohttp import ClientSession
 
 from bitai.admission import Admission
 from bitai.answer_check import AnswerCheck
 from bitai.dispatcher import Dispatcher
 from bitai.metrics import Metrics
 from bitai.neuron_server import NeuronServer
+from bitai.rpc.backend import ChainBackend
+from bitai.rpc.context import Context
+from bitai.rpc.service import build_rpc
 from rollup.sequencer.driver import MadeBlock, Proposal, Sequencer
 from rollup.sequencer.pool import Pool
 from tests.bitai.neuron_peer import listening
@@ -91,10 +97,46 @@ class ExecutorPort:
             await listener()
 
 
-class Rig:
-    """One node; use as an async context manager."""
+class RigFacts:
+    """The RPC's `Facts` of a rig."""
 
-    def __init__(self, world=None):
+    version = "bitai-node/vtest"
+
+    def __init__(self, world):
+        self.world = world
+        self.chain_id = world.spec.chain_id
+
+    def status(self):
+        return {"lag": 0}
+
+    def anchor(self, number):
+        return {"number": hex(number)}
+
+    def records(self, number):
+        return [
+            {"transactionIndex": hex(each.tx_index), "requestHash": "0x" + each.request_hash.hex()}
+            for each in self.world.executor.chain.body(number).records
+        ]
+
+    def models(self):
+        return []
+
+    def outcomes(self, l1_height):
+        return None
+
+
+class RpcRefusal(Exception):
+    """An error object, as a client sees it."""
+
+    def __init__(self, error):
+        super().__init__(error)
+        self.code, self.message, self.data = error["code"], error["message"], error.get("data")
+
+
+class Rig:
+    """One node; use as an async context manager. `neurons=False`: calls may not ask neurons."""
+
+    def __init__(self, world=None, *, neurons=True):
         self.world = world or World()
         self.executor = self.world.executor
         self.metrics = Metrics()
@@ -114,7 +156,19 @@ class Rig:
         self.admission = Admission(
             self.executor, self.world.store, self.pool, on_admitted=self._wake, metrics=self.metrics
         )
-        self.neuron_url = ""
+        self.backend = ChainBackend(self.executor)
+        self.context = Context(
+            blocks=self.backend,
+            states=self.backend,
+            simulator=self.backend,
+            sender=self.admission,
+            facts=RigFacts(self.world),
+            neurons=self.dispatcher if neurons else None,
+        )
+        self.rpc = build_rpc(self.context, metrics=self.metrics)
+        self.chain.listeners.append(self.rpc.feed.announce)
+        self.neuron_url = self.rpc_url = ""
+        self.session = None
         self._stack = AsyncExitStack()
         self._tasks = []
 
@@ -128,7 +182,26 @@ class Rig:
         self.neuron_url = await self._stack.enter_async_context(listening(self.neurons.application()))
         self._stack.push_async_callback(self.neurons.close)
         self._stack.callback(self.dispatcher.close)
+        application = self.rpc.server.application()
+        url = await self._stack.enter_async_context(listening(application))
+        self.rpc_url = url.replace("ws://", "http://")
+        self.session = await self._stack.enter_async_context(ClientSession())
         return self
+
+    async def post(self, body, **how):
+        """POST a body as it is; return status and what came back, parsed."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        async with self.session.post(self.rpc_url, data=raw, **how) as response:
+            text = await response.text()
+            return response.status, json.loads(text) if text.startswith(("{", "[")) else text
+
+    async def call(self, method, *params):
+        """One JSON-RPC call; raises `RpcRefusal`."""
+        status, reply = await self.post({"jsonrpc": "2.0", "id": 7, "method": method, "params": list(params)})
+        assert (status, reply["id"], reply["jsonrpc"]) == (200, 7, "2.0")
+        if "error" in reply:
+            raise RpcRefusal(reply["error"])
+        return reply["result"]
 
     async def __aexit__(self, *failure):
         """Stop it."""

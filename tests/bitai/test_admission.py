@@ -216,4 +216,4 @@ async def test_from_submit_to_receipt():
         assert len(rig.pool) == 0
         view = rig.executor.view(rig.executor.head.number)
         assert view.balance(TO) == 700
-        assert rig.metrics.read("bitai_mempool_refused_total") is None
+        assert rig.metrics.read("mempool_refused_total") is None

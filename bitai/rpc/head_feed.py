@@ -1,0 +1,189 @@
+"""Tell who left the chain and who came, in order: what subscriptions, filters and waiting senders follow.
+
+The node calls `announce` after each step of its chain. The feed compares the chain with its own trail of recent
+blocks, so it cannot miss a rewind and needs nobody's word for what changed. What it keeps is bounded: hashes of
+recent blocks, and their logs (a block that left the chain can no longer be read) while anybody wants them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from bitai.rpc.params import LATEST
+from bitai.rpc.stored_blocks import StoredBlock, read_block
+
+if TYPE_CHECKING:
+    from bitai.rpc.context import BlockReader
+    from bitai.rpc.log_query import LogQuery
+    from bitai.rpc.workers import Workers
+    from vm._core import Header
+
+TRAIL: Final = 512
+"""Recent blocks remembered by hash; a rewind is not told further back than that."""
+JOURNAL: Final = 4_096
+"""Moves remembered, so that a filter polled now and then learns of each."""
+KEPT_LOGS: Final = 20_000
+"""Logs of recent blocks kept, in all, to be told again as removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockNews:
+    """One block that came or left; `logs` only while somebody wants logs."""
+
+    number: int
+    hash: bytes
+    removed: bool
+    header: Header | None = None
+    block: StoredBlock | None = None
+
+    def logs(self, query: LogQuery) -> list[dict[str, Any]]:
+        """Return the logs that a query wants, marked as what they are now."""
+        if self.block is None or not query.may_match(self.block.header.logs_bloom):
+            return []
+        return [each | {"removed": self.removed} for each in self.block.log_objects(query)]
+
+
+NO_LOGS: Final = bytes(256)
+"""The bloom of a block without logs."""
+
+Listener = Callable[[tuple[BlockNews, ...]], None]
+
+
+class HeadFeed:
+    """Follows one chain; its methods belong to the event loop."""
+
+    def __init__(self, blocks: BlockReader, workers: Workers) -> None:
+        """Follow nothing until `start`."""
+        self._blocks = blocks
+        self._workers = workers
+        self._trail: deque[tuple[int, bytes]] = deque(maxlen=TRAIL)
+        self._journal: deque[BlockNews] = deque(maxlen=JOURNAL)
+        self._kept: OrderedDict[bytes, StoredBlock] = OrderedDict()
+        self._kept_logs = 0
+        self._listeners: list[Listener] = []
+        self._log_watchers = 0
+        self._moves = 0
+        self._started = False
+        self._news = asyncio.Condition()
+        self._turn = asyncio.Lock()
+
+    @property
+    def moves(self) -> int:
+        """How many blocks came and left so far: a cursor for `since` and `until_moved`."""
+        return self._moves
+
+    async def start(self) -> int:
+        """Follow the chain from now on, if that has not begun; return the cursor of now."""
+        self._started = True
+        if not self._trail:
+            await self.announce()
+        return self._moves
+
+    async def announce(self) -> None:
+        """Look at the chain and tell what changed; costs nothing until somebody has called `start`."""
+        if not self._started:
+            return
+        async with self._turn:
+            news = await self._workers.run(self._look)
+            for each in news:
+                self._remember(each)
+            for listener in tuple(self._listeners):
+                listener(news)
+        async with self._news:
+            self._news.notify_all()
+
+    async def until_moved(self, seen: int) -> None:
+        """Wait until there is news after a cursor."""
+        async with self._news:
+            await self._news.wait_for(lambda: self._moves != seen)
+
+    def since(self, cursor: int) -> tuple[BlockNews, ...] | None:
+        """Return the news after a cursor, oldest first; None if it is too long ago."""
+        missing = self._moves - cursor
+        if missing > len(self._journal):
+            return None
+        return tuple(self._journal)[len(self._journal) - missing :] if missing else ()
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Have `listener` called with each change; returns what ends that. It must not block."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def watch_logs(self) -> Callable[[], None]:
+        """Keep logs from now on, until what this returns is called."""
+        self._log_watchers += 1
+
+        def stop() -> None:
+            self._log_watchers -= 1
+            if not self._log_watchers:
+                self._kept.clear()
+                self._kept_logs = 0
+
+        return stop
+
+    # -- on a worker thread ---------------------------------------------------------------------
+
+    def _look(self) -> tuple[BlockNews, ...]:
+        """Compare the chain with the trail: blocks that left, newest first, then those that came.
+
+        Nothing is told while the chain moves under the look: whoever moves it announces that next.
+        """
+        head = self._blocks.resolve(LATEST)
+        if head is None:
+            return ()
+        left: list[BlockNews] = []
+        parent: tuple[int, bytes] | None = None
+        for number, block_hash in reversed(self._trail):
+            header = self._blocks.header(number)
+            if header is not None and header.hash == block_hash:
+                parent = (number, block_hash)
+                break
+            left.append(BlockNews(number, block_hash, removed=True, block=self._kept.get(block_hash)))
+        after = head - 1 if not self._trail else -1 if parent is None else parent[0]
+        came: list[BlockNews] = []
+        for number in range(max(after + 1, head - TRAIL + 1), head + 1):
+            header = self._blocks.header(number)
+            if header is None:
+                return ()
+            if parent is not None and number == parent[0] + 1 and header.parent_hash != parent[1]:
+                return ()
+            came.append(self._came(header))
+            parent = (number, header.hash)
+        return (*left, *came)
+
+    def _came(self, header: Header) -> BlockNews:
+        block = None
+        if self._log_watchers and header.logs_bloom != NO_LOGS:
+            found = read_block(self._blocks, header.number, receipts=True)
+            if found is not None and found.header.hash == header.hash:
+                block = found
+        return BlockNews(header.number, header.hash, removed=False, header=header, block=block)
+
+    # -- on the event loop ----------------------------------------------------------------------
+
+    def _remember(self, news: BlockNews) -> None:
+        self._moves += 1
+        self._journal.append(BlockNews(news.number, news.hash, news.removed))
+        if news.removed:
+            self._trail.pop()
+            return
+        self._trail.append((news.number, news.hash))
+        if news.block is None:
+            return
+        self._kept[news.hash] = news.block
+        self._kept_logs += _count(news.block)
+        while self._kept_logs > KEPT_LOGS and len(self._kept) > 1:
+            _, dropped = self._kept.popitem(last=False)
+            self._kept_logs -= _count(dropped)
+
+    def kept(self, block_hash: bytes) -> StoredBlock | None:
+        """Return a recent block with its receipts, also one that has left the chain, while it is kept."""
+        return self._kept.get(block_hash)
+
+
+def _count(block: StoredBlock) -> int:
+    return sum(len(each.logs) for each in block.receipts)

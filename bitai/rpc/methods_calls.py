@@ -1,0 +1,159 @@
+"""Methods that run a message without sending it; what it asks of neurons is asked, where that is allowed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from bitai.rpc.context import Simulation
+from bitai.rpc.encode import data, quantity
+from bitai.rpc.framing import EXECUTION_REVERTED, SERVER_ERROR, UNAVAILABLE, RpcError
+from bitai.rpc.overrides import parse_block_override, parse_state_overrides
+from bitai.rpc.params import block_param, parse_call, require_count
+from bitai.rpc.refusals import refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bitai.rpc.context import Context, Method, NeuronAsker
+    from vm._core import Answer, Answers, CallResult, InferenceRequest
+
+MAX_ROUNDS: Final = 8
+"""Answers one call may wait for, one after the other."""
+MAX_MACS: Final = 1_000_000_000
+"""Multiply-accumulate units of all answers of one call: a fourth of a block's lane, and nobody pays for them."""
+MAX_ASKING: Final = 8
+"""Calls that wait for neurons at once."""
+ANSWER_LIMIT_S: Final = 10.0
+_ERROR_SELECTOR: Final = bytes.fromhex("08c379a0")
+"""Selector of Solidity's Error(string)."""
+_PANIC_SELECTOR: Final = bytes.fromhex("4e487b71")
+"""Selector of Solidity's Panic(uint256)."""
+_PANICS: Final = {
+    0x01: "assert(false)",
+    0x11: "arithmetic underflow or overflow",
+    0x12: "division or modulo by zero",
+    0x21: "enum overflow",
+    0x22: "invalid encoded storage byte array accessed",
+    0x31: "out-of-bounds array access; popping on an empty array",
+    0x32: "out-of-bounds access of an array or bytesN",
+    0x41: "out of memory",
+    0x51: "uninitialized function",
+}
+
+
+class CallMethods:
+    """The methods, over one context."""
+
+    def __init__(self, context: Context) -> None:
+        """Answer from this context."""
+        self._context = context
+        self._asking = 0
+
+    def table(self) -> dict[str, Method]:
+        """Return method name -> implementation."""
+        return {"eth_call": self.call, "eth_estimateGas": self.estimate}
+
+    async def call(self, params: list[Any]) -> str:
+        """eth_call(message, block, accounts to override, block to override)."""
+        require_count(params, 1, 4)
+        simulation = self._simulation(params)
+        result = await self._with_answers(lambda answers: self._context.simulator.call(simulation, answers))
+        return data(require_success(result))
+
+    async def estimate(self, params: list[Any]) -> str:
+        """eth_estimateGas(message, block, accounts and block to override): the least gas limit that works."""
+        require_count(params, 1, 4)
+        simulation = self._simulation(params)
+        found: int | None = None
+
+        def run(answers: Answers) -> CallResult:
+            nonlocal found
+            found, result = self._context.simulator.estimate(simulation, answers)
+            return result
+
+        result = await self._with_answers(run)
+        if found is None:
+            require_success(result)
+            raise RpcError(SERVER_ERROR, "gas required exceeds allowance")
+        return quantity(found)
+
+    def _simulation(self, params: list[Any]) -> Simulation:
+        return Simulation(
+            number=self._context.require_number(block_param(params, 1)),
+            message=parse_call(params[0]),
+            accounts=parse_state_overrides(params[2] if len(params) > 2 else None),
+            block=parse_block_override(params[3] if len(params) > 3 else None),
+        )
+
+    async def _with_answers(self, run: Callable[[Answers], CallResult]) -> CallResult:
+        """Run, fetch the answer that was missing, and run again with it, within bounds of time and work."""
+        workers, neurons = self._context.workers, self._context.neurons
+        result = await workers.run(run, {})
+        if result.request is None or result.kind != "parked" or neurons is None:
+            return result
+        if self._asking >= MAX_ASKING:
+            raise RpcError(UNAVAILABLE, "too many calls ask neurons; try again", {"code": "infer.busy"})
+        self._asking += 1
+        try:
+            async with asyncio.timeout(ANSWER_LIMIT_S):
+                return await self._rounds(run, result, neurons)
+        except TimeoutError:
+            raise RpcError(
+                UNAVAILABLE, "no neuron answered in time; try again", {"code": "infer.no_answer_yet"}
+            ) from None
+        finally:
+            self._asking -= 1
+
+    async def _rounds(
+        self, run: Callable[[Answers], CallResult], result: CallResult, neurons: NeuronAsker
+    ) -> CallResult:
+        answers: dict[bytes, Answer] = {}
+        macs = 0
+        while result.kind == "parked" and result.request is not None:
+            macs += result.request.macs
+            if len(answers) >= MAX_ROUNDS or macs > MAX_MACS or result.request.request_hash in answers:
+                raise RpcError(
+                    UNAVAILABLE,
+                    "the call asks neurons for more than a call may; send a transaction",
+                    {"code": "infer.call_budget"},
+                )
+            answers[result.request.request_hash] = await _ask(neurons, result.request)
+            result = await self._context.workers.run(run, answers)
+        return result
+
+
+async def _ask(neurons: NeuronAsker, request: InferenceRequest) -> Answer:
+    known = await neurons.answer_once(request, ANSWER_LIMIT_S)
+    return int(known.answer.status), known.answer.output, known.neuron, -1
+
+
+def require_success(result: CallResult) -> bytes:
+    """Return what a call returned, or raise what its caller sees."""
+    if result.kind == "success":
+        return result.output
+    if result.kind == "revert":
+        reason = revert_reason(result.output)
+        message = "execution reverted" + (f": {reason}" if reason else "")
+        raise RpcError(EXECUTION_REVERTED, message, data(result.output))
+    if result.kind == "parked":
+        raise RpcError(
+            UNAVAILABLE,
+            "the call asks a neuron model, which this node has answered inside transactions only",
+            {"code": result.code or "infer.parked"},
+        )
+    code = result.code or "call.failed"
+    raise refusal(code, "" if result.kind == "invalid" else code.rpartition(".")[2].replace("_", " "))
+
+
+def revert_reason(output: bytes) -> str:
+    """Return the text of Solidity's Error(string), or of its panics; else an empty string."""
+    if output.startswith(_PANIC_SELECTOR) and len(output) == 36:
+        code = int.from_bytes(output[4:], "big")
+        return f"panic: {_PANICS.get(code, 'unknown panic code')} ({code:#04x})"
+    if not output.startswith(_ERROR_SELECTOR) or len(output) < 68:
+        return ""
+    offset, length = int.from_bytes(output[4:36], "big"), int.from_bytes(output[36:68], "big")
+    if offset != 32 or length > len(output) - 68:
+        return ""
+    return output[68 : 68 + length].decode("utf-8", "replace")

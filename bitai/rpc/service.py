@@ -1,0 +1,49 @@
+"""Put the methods together: from a context to a server, and the feed that the node announces its heads to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from bitai.rpc.filters import FilterMethods
+from bitai.rpc.head_feed import HeadFeed
+from bitai.rpc.methods_bitai import BitaiMethods
+from bitai.rpc.methods_blocks import BlockMethods
+from bitai.rpc.methods_calls import CallMethods
+from bitai.rpc.methods_fees import FeeMethods
+from bitai.rpc.methods_identity import IdentityMethods
+from bitai.rpc.methods_send import SendMethods
+from bitai.rpc.methods_state import StateMethods
+from bitai.rpc.server import RpcServer
+
+if TYPE_CHECKING:
+    from bitai.metrics import Metrics
+    from bitai.rpc.context import Context
+    from bitai.rpc.server import ServerOptions
+
+
+class RpcService(NamedTuple):
+    """A server to run, and the feed to announce to after each step of the chain."""
+
+    server: RpcServer
+    feed: HeadFeed
+
+
+def build_rpc(
+    context: Context, *, options: ServerOptions | None = None, metrics: Metrics | None = None
+) -> RpcService:
+    """Return the whole JSON-RPC of a node over one context."""
+    feed = HeadFeed(context.blocks, context.workers)
+    blocks = BlockMethods(context)
+    parts = (
+        IdentityMethods(context),
+        FeeMethods(context),
+        blocks,
+        StateMethods(context),
+        CallMethods(context),
+        SendMethods(context, blocks, feed),
+        FilterMethods(context, blocks, feed, metrics=metrics),
+        BitaiMethods(context),
+    )
+    methods = {name: method for part in parts for name, method in part.table().items()}
+    server = RpcServer(methods, feed, context.workers, options=options, metrics=metrics)
+    return RpcService(server, feed)

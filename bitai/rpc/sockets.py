@@ -1,0 +1,88 @@
+"""Carry JSON-RPC over one WebSocket: calls in, replies and notifications out, none of them without bound."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from bitai.rpc.framing import answer_body
+from bitai.rpc.subscriptions import METHODS, Subscriptions
+
+if TYPE_CHECKING:
+    from bitai.rpc.framing import Call, Dispatch
+    from bitai.rpc.head_feed import HeadFeed
+
+MAX_CALLS: Final = 32
+"""Messages of one connection that are worked on at once; the next is not read before one is answered."""
+MAX_OUTBOX: Final = 4_096
+MAX_OUTBOX_BYTES: Final = 32 << 20
+"""What waits for a slow reader: beyond it the connection is closed, with a reason."""
+SEND_LIMIT_S: Final = 30.0
+
+
+class SocketSession:
+    """One connection."""
+
+    def __init__(self, socket: web.WebSocketResponse, dispatch: Dispatch, feed: HeadFeed) -> None:
+        """Answer calls by `dispatch`, except for subscriptions, which this connection keeps itself."""
+        self._socket = socket
+        self._dispatch = dispatch
+        self._subscriptions = Subscriptions(feed, self._queue)
+        self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
+        self._outbox_bytes = 0
+        self._overflow = asyncio.Event()
+        self._calls: set[asyncio.Task[None]] = set()
+
+    async def serve(self) -> None:
+        """Work until the client leaves or reads too slowly."""
+        tasks = [asyncio.create_task(each) for each in (self._read(), self._write(), self._overflow.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._subscriptions.close()
+            running = [*tasks, *self._calls]
+            for each in running:
+                each.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        if self._overflow.is_set():
+            await self._socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"reads too slowly")
+
+    async def _read(self) -> None:
+        async for message in self._socket:
+            if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                continue
+            body = message.data.encode() if isinstance(message.data, str) else message.data
+            task = asyncio.create_task(self._answer(body))
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
+            if len(self._calls) >= MAX_CALLS:
+                await asyncio.wait(self._calls, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _answer(self, body: bytes) -> None:
+        made: list[str] = []
+
+        async def dispatch(call: Call) -> Any:
+            if call.method in METHODS:
+                return await self._subscriptions.dispatch(call, made)
+            return await self._dispatch(call)
+
+        reply = await answer_body(body, dispatch)
+        if reply is not None:
+            self._queue(reply)
+        self._subscriptions.activate(made)
+
+    def _queue(self, message: bytes) -> None:
+        if self._outbox.qsize() >= MAX_OUTBOX or self._outbox_bytes + len(message) > MAX_OUTBOX_BYTES:
+            self._overflow.set()
+            return
+        self._outbox_bytes += len(message)
+        self._outbox.put_nowait(message)
+
+    async def _write(self) -> None:
+        while True:
+            message = await self._outbox.get()
+            self._outbox_bytes -= len(message)
+            async with asyncio.timeout(SEND_LIMIT_S):
+                await self._socket.send_frame(message, WSMsgType.TEXT)

@@ -1,0 +1,116 @@
+"""Tell a WebSocket client of new heads and logs as they come: `eth_subscribe`.
+
+Each connection has its own, bounded, set; what is to be told goes into the connection's outbox, in the order in
+which the chain moved, and never before the client knows the subscription's id.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from bitai.rpc.encode import header_object
+from bitai.rpc.framing import INVALID_PARAMS, LIMIT_EXCEEDED, METHOD_NOT_FOUND, RpcError
+from bitai.rpc.log_query import LogQuery, parse_log_query
+from bitai.rpc.params import require_count
+
+if TYPE_CHECKING:
+    from bitai.rpc.framing import Call
+    from bitai.rpc.head_feed import BlockNews, HeadFeed
+
+MAX_SUBSCRIPTIONS: Final = 64
+MAX_WEIGHT: Final = 10_000
+"""Addresses and topics in all of one connection's subscriptions together."""
+METHODS: Final = frozenset({"eth_subscribe", "eth_unsubscribe"})
+
+Notify = Callable[[bytes], None]
+
+
+class Subscriptions:
+    """The subscriptions of one connection; belongs to the event loop."""
+
+    def __init__(self, feed: HeadFeed, notify: Notify) -> None:
+        """Follow `feed`; `notify` takes each notification's bytes, and must not block."""
+        self._feed = feed
+        self._notify = notify
+        self._queries: dict[str, LogQuery | None] = {}
+        self._announced: set[str] = set()
+        self._stop_listening: Callable[[], None] | None = None
+        self._stop_logs: Callable[[], None] | None = None
+
+    async def dispatch(self, call: Call, made: list[str]) -> Any:
+        """Answer eth_subscribe(kind, ...) and eth_unsubscribe(id); new ids are added to `made`."""
+        if call.method == "eth_unsubscribe":
+            require_count(call.params, 1, 1)
+            return self._unsubscribe(call.params[0])
+        require_count(call.params, 1, 2)
+        made.append(await self._subscribe(call.params))
+        return made[-1]
+
+    def activate(self, made: list[str]) -> None:
+        """Begin to tell of subscriptions whose id the client has been told."""
+        self._announced.update(each for each in made if each in self._queries)
+
+    def close(self) -> None:
+        """End all of them."""
+        self._queries.clear()
+        self._announced.clear()
+        self._adjust()
+
+    async def _subscribe(self, params: list[Any]) -> str:
+        kind, query = params[0], None
+        if kind == "logs":
+            query = parse_log_query(params[1] if len(params) > 1 and params[1] is not None else {})
+        elif kind != "newHeads":
+            raise RpcError(METHOD_NOT_FOUND, f'no "{str(kind)[:40]}" subscription in eth namespace')
+        weight = sum(each.weight for each in self._queries.values() if each is not None)
+        if len(self._queries) >= MAX_SUBSCRIPTIONS or weight + (query.weight if query else 0) > MAX_WEIGHT:
+            raise RpcError(LIMIT_EXCEEDED, "too many subscriptions on this connection")
+        await self._feed.start()
+        subscription = "0x" + secrets.token_hex(16)
+        self._queries[subscription] = query
+        self._adjust()
+        return subscription
+
+    def _unsubscribe(self, subscription: Any) -> bool:
+        if not isinstance(subscription, str) or subscription not in self._queries:
+            raise RpcError(INVALID_PARAMS, "subscription not found")
+        del self._queries[subscription]
+        self._announced.discard(subscription)
+        self._adjust()
+        return True
+
+    def _adjust(self) -> None:
+        """Follow the feed, and have it keep logs, only while that is wanted."""
+        if self._queries and self._stop_listening is None:
+            self._stop_listening = self._feed.listen(self._tell)
+        elif not self._queries and self._stop_listening is not None:
+            self._stop_listening()
+            self._stop_listening = None
+        wants_logs = any(query is not None for query in self._queries.values())
+        if wants_logs and self._stop_logs is None:
+            self._stop_logs = self._feed.watch_logs()
+        elif not wants_logs and self._stop_logs is not None:
+            self._stop_logs()
+            self._stop_logs = None
+
+    def _tell(self, news: tuple[BlockNews, ...]) -> None:
+        for each in news:
+            for subscription in sorted(self._announced):
+                for result in _results(self._queries[subscription], each):
+                    self._notify(_notification(subscription, result))
+
+
+def _results(query: LogQuery | None, news: BlockNews) -> list[Any]:
+    """Return what one piece of news is to a subscription: logs, or a head that came."""
+    if query is not None:
+        return list(news.logs(query))
+    return [] if news.header is None else [header_object(news.header)]
+
+
+def _notification(subscription: str, result: Any) -> bytes:
+    params = {"subscription": subscription, "result": result}
+    return orjson.dumps({"jsonrpc": "2.0", "method": "eth_subscription", "params": params})
