@@ -75,7 +75,11 @@ class RecordedBitcoin:
             _REGTEST_BITS,
             0,
         ).encode()
-        count = bytes([len(everything)]) if len(everything) < 0xFD else b"\xfd" + len(everything).to_bytes(2, "little")
+        count = (
+            bytes([len(everything)])
+            if len(everything) < 0xFD
+            else b"\xfd" + len(everything).to_bytes(2, "little")
+        )
         block = L1BlockInput(height, header, header + count + b"".join(each.raw for each in everything))
         self.blocks.append(block)
         return block

@@ -88,7 +88,9 @@ def make_script(rounds: int) -> Script:
 def _lanes(raws: Sequence[bytes]) -> list[list[bytes]]:
     """Deal transactions to fewer connections, so that each sends several arrays one after the other."""
     lanes = CONNECTIONS // 4
-    return [[raw for index, raw in enumerate(raws) if index % SENDERS % lanes == lane] for lane in range(lanes)]
+    return [
+        [raw for index, raw in enumerate(raws) if index % SENDERS % lanes == lane] for lane in range(lanes)
+    ]
 
 
 def _run(name: str, batch: int, shares: Sequence[Sequence[bytes]], ends: Sequence[bytes]) -> Run:

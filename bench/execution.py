@@ -5,12 +5,14 @@ full: decode, recover, execute, receipts, state root, and one synced write to th
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from bench.measuring import Figure, Sample, rate, timed
 from bench.workload import coin_transfers, token_transfers
 from bench.world import TOKEN_ADDRESS, World, disk_store, make_world, next_data, open_executor
 from vm import _core
+from vm.builder import BlockBuilder
 from vm.executor import Executor
 from vm.store import MemoryStore
 
@@ -31,9 +33,7 @@ def measure_core() -> Iterator[Figure]:
     """Measure execution alone, and what it is made of: gas of transfers, of arithmetic, of hashing."""
     world = make_world(gas_limit=_CORE_GAS)
     executor = open_executor(world, MemoryStore())
-    tokens = executor.decode(
-        token_transfers(world.signers, world.holders, TOKEN_ADDRESS, CORE_TRANSACTIONS)
-    )
+    tokens = executor.decode(token_transfers(world.signers, world.holders, TOKEN_ADDRESS, CORE_TRANSACTIONS))
     samples, gas = _run_rounds(executor, tokens)
     yield rate("core_erc20", "core, ERC-20 transfers", samples, aim=100_000)
     yield Figure(
@@ -59,7 +59,7 @@ def _run_rounds(
     samples, gas = [], 0
     for _ in range(CORE_ROUNDS + 1):
         builder = executor.open(executor.head.timestamp + 2, executor.head.origin)
-        samples.append(timed(lambda: len(builder.add(transactions, missing="skip"))))
+        samples.append(timed(partial(_add, builder, transactions)))
         assert builder.transaction_count == CORE_TRANSACTIONS, "a transfer was left out"
         builder.abandon()
     builder = executor.open(executor.head.timestamp + 2, executor.head.origin)
@@ -69,6 +69,10 @@ def _run_rounds(
     gas = sealed.gas_used
     builder.abandon()
     return samples[1:], gas
+
+
+def _add(builder: BlockBuilder, transactions: Sequence["_core.Transaction | tuple[str, str]"]) -> int:
+    return len(builder.add(transactions, missing="skip"))
 
 
 def _gas_rate(executor: Executor, key: str, name: str, body: bytes, *, aim: float) -> Figure:
@@ -109,7 +113,7 @@ def measure_full(world: World) -> Iterator[Figure]:
             ]
             for _ in range(FULL_ROUNDS)
         ]
-        samples = [timed(lambda blocks=blocks: _run_blocks(executor, blocks)) for blocks in rounds]
+        samples = [timed(partial(_run_blocks, executor, blocks)) for blocks in rounds]
         yield rate("full_erc20", "full, ERC-20 transfers", samples, aim=12_000)
         yield Figure(
             "full_erc20_core",

@@ -173,7 +173,9 @@ def _on_chain(chain: AskingChain) -> Iterator[Figure]:
         assert chain.models.seconds, "no model ran"
         overheads.append(1e6 * (spent - base - chain.models.seconds) / CALLS)
         inside.append(1e6 * chain.models.seconds / CALLS)
-    yield _micros("infer_on_chain", "INFER on the chain's tier, without the model's run", overheads[1:], aim=50)
+    yield _micros(
+        "infer_on_chain", "INFER on the chain's tier, without the model's run", overheads[1:], aim=50
+    )
     yield _micros("infer_model", "the digit model's run itself, for comparison", inside[1:])
 
 
@@ -193,7 +195,9 @@ def _parked(chain: AskingChain) -> Iterator[Figure]:
         replays.append(1e6 * (replay - base) / PARKED)
     both = [park + replay for park, replay in zip(parks, replays, strict=True)]
     yield _micros("infer_park", "INFER on the neurons' tier: the run that parks", parks[1:])
-    yield _micros("infer_replay", "and the run with its record, signature checked (every node pays this)", replays[1:])
+    yield _micros(
+        "infer_replay", "and the run with its record, signature checked (every node pays this)", replays[1:]
+    )
     yield _micros("infer_both", "both together, without the neuron", both[1:], aim=50)
 
 

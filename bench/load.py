@@ -25,7 +25,9 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, host: str) -> None:
         """Speak to a host."""
-        self._head = f"POST / HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: ".encode()
+        self._head = (
+            f"POST / HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: ".encode()
+        )
         self._received = bytearray()
         self._answer: asyncio.Future[bytes] | None = None
         self._transport: asyncio.Transport | None = None
@@ -104,7 +106,12 @@ async def await_receipts(connection: Connection, last: list[str]) -> None:
     """Wait until each sender's last transaction has a receipt: then all before it have theirs."""
     deadline = time.monotonic() + PATIENCE_S
     for transaction_hash in last:
-        call = {"jsonrpc": "2.0", "id": 1, "method": "eth_getTransactionReceipt", "params": [transaction_hash]}
+        call = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "eth_getTransactionReceipt",
+            "params": [transaction_hash],
+        }
         body = orjson.dumps(call)
         while orjson.loads(await connection.post(body)).get("result") is None:
             if time.monotonic() > deadline:

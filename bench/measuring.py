@@ -65,7 +65,9 @@ def timed(work: Callable[[], float]) -> Sample:
     return Sample(units, time.perf_counter() - wall, cpu)
 
 
-def rate(key: str, name: str, samples: Sequence[Sample], *, unit: str = "tx/s", aim: float | None = None) -> Figure:
+def rate(
+    key: str, name: str, samples: Sequence[Sample], *, unit: str = "tx/s", aim: float | None = None
+) -> Figure:
     """Return the figure of several runs, by the clock."""
     return Figure(key, name, unit, tuple(sample.per_second for sample in samples), aim)
 
@@ -88,7 +90,7 @@ def load_average() -> str:
 
 def versions(anvil: str) -> str:
     """Name what was measured."""
-    from vm import _core  # noqa: PLC0415 -- the one thing here that needs the built core
+    from vm import _core
 
     shown = [f"Python {platform.python_version()}", f"core {_core.__version__} on revm {_core.REVM_VERSION}"]
     shown += [f"{name} {metadata.version(name)}" for name in SHOWN_PACKAGES]

@@ -43,17 +43,17 @@ def measure_payload(digits: tuple[bytes, Callable[[bytes], bytes]]) -> Iterator[
             raws = _transfers(pay, seen=seen)
             words = "to a seen recipient" if seen else "to a first-seen recipient"
             suffix = "" if seen else "_new"
-            yield _bytes(f"bytes_{key}{suffix}", f"{name} {words}", _content(config, raws), len(raws))
+            yield _bytes(f"bytes_{key}{suffix}", f"{name} {words}", len(_content(config, raws)) / CHANNEL)
             plain = compress_batch(b"".join(raws))
-            yield _bytes(f"bytes_{key}{suffix}_rlp", f"{name} {words}, raw RLP + zstd", plain, len(raws))
+            yield _bytes(f"bytes_{key}{suffix}_rlp", f"{name} {words}, raw RLP + zstd", len(plain) / CHANNEL)
     yield from _inference(config, digits)
     content = _content(config, _transfers(_pay_coin, seen=True))
     shown = sum(len(each.raw) for each in channel_reveals(config, 1, content)) - len(content)
-    yield Figure("bytes_channel", "an envelope besides its payload, reveal included", "bytes", (float(shown),), low_is_good=True)
+    yield _bytes("bytes_channel", "an envelope besides its payload, reveal included", shown)
 
 
-def _bytes(key: str, name: str, content: bytes, count: int) -> Figure:
-    return Figure(key, name, "bytes", (len(content) / count,), low_is_good=True)
+def _bytes(key: str, name: str, size: float) -> Figure:
+    return Figure(key, name, "bytes", (float(size),), low_is_good=True)
 
 
 def _transfers(pay: Pay, *, seen: bool) -> list[bytes]:
@@ -70,7 +70,9 @@ def _transfers(pay: Pay, *, seen: bool) -> list[bytes]:
 
 def _amount(chance: random.Random, *, least_zeros: int) -> int:
     """People send amounts of few digits."""
-    return chance.randrange(1, 10 ** chance.randint(2, 4)) * 10 ** chance.randint(least_zeros, least_zeros + 4)
+    return chance.randrange(1, 10 ** chance.randint(2, 4)) * 10 ** chance.randint(
+        least_zeros, least_zeros + 4
+    )
 
 
 def _fee_cap(chance: random.Random) -> int:
@@ -127,12 +129,10 @@ def _inference(config: RollupConfig, digits: tuple[bytes, Callable[[bytes], byte
         )
     without, with_records = _content(config, raws), _content(config, raws, records)
     added = (len(with_records) - len(without)) / RECORDS
-    yield Figure("bytes_record", "inference record of the digit model (neuron tier)", "bytes", (added,), low_is_good=True)
+    yield _bytes("bytes_record", "inference record of the digit model (neuron tier)", added)
 
 
 def distinct_images(count: int) -> list[bytes]:
     """Return held-out images, no two alike: two corner pixels count."""
     images = [image for image, _ in held_out_images()]
-    return [
-        bytes([index % 17, index // 17 % 17]) + images[index % len(images)][2:] for index in range(count)
-    ]
+    return [bytes([index % 17, index // 17 % 17]) + images[index % len(images)][2:] for index in range(count)]

@@ -92,10 +92,14 @@ def make_holders(count: int, label: bytes = b"holder") -> list[Address]:
     return [Address(keccak256(label + index.to_bytes(4, "big"))[:20]) for index in range(count)]
 
 
-def token_transfers(signers: Sequence[Signer], holders: Sequence[bytes], token: bytes, count: int) -> list[bytes]:
+def token_transfers(
+    signers: Sequence[Signer], holders: Sequence[bytes], token: bytes, count: int
+) -> list[bytes]:
     """Return transfers of the token, the senders taking turns, to holders in a scattered order."""
     return [
-        signers[index % len(signers)].pay_token(token, holders[_scatter(index, signers) % len(holders)], 1 + index)
+        signers[index % len(signers)].pay_token(
+            token, holders[_scatter(index, signers) % len(holders)], 1 + index
+        )
         for index in range(count)
     ]
 
