@@ -20,6 +20,7 @@ from bitai.chain import ChainDriver
 from bitai.chain_service import ChainService
 from bitai.chain_thread import ChainThread
 from bitai.full_role import start_full_node
+from bitai.gauges import Gauges
 from bitai.health import AdminAccess, health_app
 from bitai.node_keys import NodeKeys, open_node_keys
 from bitai.node_parts import Parts
@@ -93,10 +94,15 @@ async def assemble(node: Node, stack: AsyncExitStack) -> None:
 
 async def _start_role(parts: Parts) -> DevControls | None:
     """Start what this role adds; a node that signs sequences."""
+    node = parts.node
+    gauges = Gauges(node.report, node.metrics, node.config.files.chain)
+    node.spawn("sample gauges", gauges.run())
     if parts.keys is None:
         await start_full_node(parts)
         return None
-    return await build_sequencer(parts, parts.keys).start(parts.keys)
+    role = build_sequencer(parts, parts.keys)
+    gauges.batcher = role.batcher
+    return await role.start(parts.keys)
 
 
 class _Opened(NamedTuple):

@@ -43,7 +43,7 @@ from vm.store import WriteBatch
 from vm.types import BlockData
 
 if TYPE_CHECKING:
-    from primitives.ids import Hash32
+    from primitives.ids import Hash32, ModelId
     from rollup.config import RollupConfig
     from vm._core import Transaction
     from vm.executor import Executor
@@ -143,6 +143,10 @@ class ChainDriver:
         """The finalized block: what was final once stays so, also while a short Bitcoin reorg is under way."""
         mark = self.executor.chain.mark(schema.META_FINALIZED)
         return 0 if mark is None else mark.number
+
+    def container(self, model_id: ModelId) -> bytes | None:
+        """Return an inscribed model as stored: the artifact on-chain, the announcement of a neuron model."""
+        return self._store.get(schema.artifact_key(model_id))
 
     def _open_pipeline(self) -> Pipeline:
         cursor = self.rows.cursor()

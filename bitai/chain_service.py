@@ -49,6 +49,8 @@ class ChainService:
         self._thread = thread
         self._metrics = metrics
         self._listeners: list[Listener] = []
+        self._left = 0
+        """Bitcoin blocks taken back since the last that came."""
 
     def listen(self, listener: Listener) -> None:
         """Call `listener` after every step that changed something, in the order of the steps."""
@@ -60,11 +62,15 @@ class ChainService:
         update = await self._thread.run(self.driver.connect, block)
         for code in update.dropped:
             self._metrics.count("derivation_dropped_total", code=code)
+        if self._left:
+            self._metrics.observe("l1_reorg_depth", self._left)
+            self._left = 0
         await self._publish(update)
 
     async def disconnected(self, event: Disconnected, point: ChainPoint) -> None:
         """Take back a Bitcoin block."""
         log.info("bitcoin reorg", height=event.height, left=event.hash[::-1].hex())
+        self._left += 1
         await self._publish(await self._thread.run(self.driver.disconnect, point))
 
     async def apply_signed(self, block: SignedBlock) -> None:

@@ -38,36 +38,25 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("up", "gauge", "1 once the node is ready, 0 while it starts or stops"),
     MetricSpec("task_restarts_total", "counter", "Driver loops and child processes begun anew", ("task",)),
     # Bitcoin
-    MetricSpec("l1_height", "gauge", "Bitcoin height: of the node, processed here, finalized", ("source",)),
+    MetricSpec("l1_height", "gauge", "Bitcoin height: of the node, processed here", ("source",)),
     MetricSpec("l1_lag_blocks", "gauge", "Bitcoin blocks known but not yet processed"),
     MetricSpec("l1_reorg_depth", "histogram", "Blocks undone by each Bitcoin reorg", (), _REORG_BLOCKS),
     MetricSpec("l1_fee_rate_sat_vb", "gauge", "Fee rate the next inscription would pay, sats per vbyte"),
     MetricSpec("l1_wallet_balance_sats", "gauge", "Spendable sats of the batcher's wallet"),
-    MetricSpec("l1_rpc_requests_total", "counter", "Calls to the Bitcoin node", ("method", "outcome")),
-    MetricSpec(
-        "l1_rpc_request_seconds", "histogram", "Time of calls to the Bitcoin node", ("method",), _CALL_SECONDS
-    ),
     # L2
     MetricSpec("l2_height", "gauge", "L2 block number of each head: unsafe, safe, finalized", ("head",)),
     MetricSpec(
         "l2_block_build_seconds", "histogram", "Time to make or replay one L2 block", (), _CALL_SECONDS
     ),
     MetricSpec("l2_transactions_total", "counter", "Transactions by what became of them", ("outcome",)),
-    MetricSpec("l2_gas_used_total", "counter", "Ordinary gas used by included transactions"),
     MetricSpec("mempool_transactions", "gauge", "Waiting transactions: pending, queued, parked", ("queue",)),
     MetricSpec("mempool_refused_total", "counter", "Transactions refused at the door", ("code",)),
     # inscriptions
-    MetricSpec("batch_pending_bytes", "gauge", "Compressed bytes not yet in a Bitcoin block"),
     MetricSpec("inscriptions", "gauge", "Inscription rows by state", ("state",)),
-    MetricSpec("inscribed_bytes_total", "counter", "Payload bytes that reached a Bitcoin block", ("kind",)),
     MetricSpec(
-        "inscription_cost_sats_total", "counter", "Fees paid to Bitcoin for inscriptions, sats", ("kind",)
-    ),
-    MetricSpec(
-        "inscription_confirm_seconds", "histogram", "From signed to in a Bitcoin block", (), _CONFIRM_SECONDS
+        "inscription_cost_sats_total", "counter", "Fees paid to Bitcoin for inscriptions that are final, sats"
     ),
     MetricSpec("derivation_dropped_total", "counter", "Envelopes and frames that nodes ignore", ("code",)),
-    MetricSpec("derivation_buffered_bytes", "gauge", "Bytes of open channels held in memory"),
     # inference
     MetricSpec(
         "infer_requests_total", "counter", "Model calls by tier and answer status", ("tier", "status")
@@ -90,7 +79,6 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("faucet_requests_total", "counter", "Faucet requests", ("outcome",)),
     # storage
     MetricSpec("db_size_bytes", "gauge", "Size of the chain database on disk"),
-    MetricSpec("db_write_seconds", "histogram", "Time of each atomic write", (), _CALL_SECONDS),
 )
 
 

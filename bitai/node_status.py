@@ -21,6 +21,7 @@ from bitai.status import (
 from bitai.version import VERSION
 from primitives.ids import display_hash
 from vm import schema
+from vm.inference.artifact import parse_announcement
 from vm.inference.manifest import Tier
 from vm.registry import read_models
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from rollup.follower.l1_follower import L1Follower
     from rollup.sequencer.pool import Pool
     from vm.registry import ModelFacts, NeuronRegistry
-    from vm.views import StateView
 
 SHOWN_BLOCKS: Final = 12
 TIER_NAMES: Final = {Tier.ON_CHAIN: "on-chain", Tier.NEURON: "neuron"}
@@ -60,6 +60,7 @@ class NodeReport:
         self.neurons: NeuronRegistry | None = None
         self.inscriptions: InscriptionView | None = None
         self.supervisor: Supervisor | None = None
+        self._names: dict[bytes, str] = {}
 
     # -- StatusSource ------------------------------------------------------------------------------
 
@@ -172,17 +173,16 @@ class NodeReport:
             return []
         executor = self.driver.executor
         view = executor.view(executor.head.number)
-        return [self._model(facts, view) for facts in read_models(view.storage)]
+        return [self._model(facts) for facts in read_models(view.storage)]
 
-    def _model(self, facts: ModelFacts, view: StateView) -> ModelSummary:
-        del view
+    def _model(self, facts: ModelFacts) -> ModelSummary:
         eligible = self.neurons.eligible(facts.model_id, 0) if self.neurons is not None else ()
         on_chain = facts.tier == Tier.ON_CHAIN
         rules = self.driver.executor.spec.rules() if self.driver is not None else None
         answerable = facts.active and (on_chain or bool(eligible))
         return ModelSummary(
             model_id="0x" + facts.model_id.hex(),
-            name="",
+            name=self._model_name(facts),
             tier=TIER_NAMES[facts.tier],
             macs=facts.macs,
             input_bytes=facts.input_bytes,
@@ -192,6 +192,14 @@ class NodeReport:
             price_gas=rules.infer_gas(int(facts.tier), facts.macs, facts.output_bytes) if rules else None,
             reason="" if answerable else "no eligible neuron",
         )
+
+    def _model_name(self, facts: ModelFacts) -> str:
+        """Return the name in a model's manifest, which every node stores."""
+        if facts.model_id not in self._names and self.driver is not None:
+            container = self.driver.container(facts.model_id)
+            if container is not None:
+                self._names[facts.model_id] = parse_announcement(container).manifest.name
+        return self._names.get(facts.model_id, "")
 
     def _neurons(self) -> tuple[NeuronSummary, ...]:
         if self.neuron_server is None:
@@ -268,6 +276,7 @@ class NodeReport:
         return [
             {
                 "modelId": model.model_id,
+                "name": model.name,
                 "tier": model.tier,
                 "macs": model.macs,
                 "inputBytes": model.input_bytes,
