@@ -111,6 +111,10 @@ class Pipeline:
         """Return what comes next, or None when the next L1 block is wanted."""
         return self._events.popleft() if self._events else None
 
+    def following_block(self) -> BlockData | None:
+        """Return the block that will be yielded next, if what was fed holds one."""
+        return next((event for event in self._events if isinstance(event, BlockData)), None)
+
     def executed(self, number: int, block_hash: Hash32, view: object = None) -> None:
         """Take note that a derived block is executed; `view` shows later machines the state after it.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from bitai.decode_ahead import DecodeAhead
 from bitai.l1_scan import L1BlockInput
 from bitai.pipeline import Pipeline
 from bitai.pipeline_events import Epoch, Finalized, L1Done, ModelStored, PipelineEvent, Reset, SafeHead
@@ -22,8 +23,8 @@ from vm.types import BlockData
 class BlockRunner(Protocol):
     """Executes derived blocks one after the other and keeps them."""
 
-    def run(self, data: BlockData) -> Hash32:
-        """Execute a block on the head, make it the head, and return its hash."""
+    def run(self, data: BlockData, following: BlockData | None) -> Hash32:
+        """Execute a block on the head, make it the head, and return its hash; `following` comes next, if known."""
         ...
 
     def keep_model(self, model_id: ModelId, container: bytes) -> None:
@@ -38,10 +39,11 @@ class ExecutorRunner:
         """Execute on this machine, whose chain and models are in this store."""
         self._executor = executor
         self._store = store
+        self._ahead = DecodeAhead(executor.decode)
 
-    def run(self, data: BlockData) -> Hash32:
+    def run(self, data: BlockData, following: BlockData | None) -> Hash32:
         """See `BlockRunner.run`."""
-        executed = self._executor.execute(data)
+        executed = self._executor.execute(data, self._ahead.take(data, following))
         self._executor.commit(executed)
         return executed.hash
 
@@ -92,7 +94,7 @@ def _apply(event: PipelineEvent, pipeline: Pipeline, runner: BlockRunner, found:
         case ModelStored():
             runner.keep_model(event.model_id, event.container)
         case BlockData():
-            block_hash = runner.run(event)
+            block_hash = runner.run(event, pipeline.following_block())
             found.hashes[event.number] = block_hash
             pipeline.executed(event.number, block_hash)
         case SafeHead():

@@ -111,17 +111,21 @@ class Executor:
         )
         return BlockBuilder(self._live.state, plan, system_transactions, self.chain.block_hash)
 
-    def execute(self, block: BlockData) -> ExecutedBlock:
+    def execute(
+        self, block: BlockData, decoded: "Sequence[Transaction | tuple[str, str]] | None" = None
+    ) -> ExecutedBlock:
         """Make the block of some data; whatever the users' transactions and records hold, a block comes out.
 
-        Raises InvariantViolation `executor.out_of_order` when the data is not for the block after the head.
+        `decoded`: what `decode` says of the block's transactions, if it was asked before. Raises
+        InvariantViolation `executor.out_of_order` when the data is not for the block after the head.
         """
         if block.number != self.head.number + 1:
             raise InvariantViolation(
                 "executor.out_of_order", "not the block after the head", number=block.number
             )
         builder = self.open(block.timestamp, block.origin, block.system_transactions)
-        decoded = self.decode(block.transactions)
+        if decoded is None:
+            decoded = self.decode(block.transactions)
         valid = [each for each in decoded if not isinstance(each, tuple)]
         records = block.records if len(valid) == len(decoded) else _renumber(block.records, decoded)
         ran = builder.add(valid, records, missing="skip")

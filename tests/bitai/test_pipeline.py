@@ -52,7 +52,7 @@ def of_kind(events, kind):
 class ContentRunner:
     """Executes nothing: a block's hash is its content's."""
 
-    def run(self, data):
+    def run(self, data, following):
         """See `BlockRunner.run`."""
         return content_id(data)
 
