@@ -23,7 +23,7 @@ Specification: docs/spec/block.md, docs/spec/infer.md. State keys: vm/schema.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal, TypeAlias, final
+from typing import Final, Literal, Self, TypeAlias, final
 
 # --- constants ------------------------------------------------------------------------------------
 
@@ -92,6 +92,7 @@ blocks made anew by a verdict). System transactions always behave as "unavailabl
 class CoreError(Exception):
     """`args == (code, message)`."""
 
+    def __new__(cls, code: str, message: str) -> Self: ...
     @property
     def code(self) -> str: ...
     @property
@@ -102,6 +103,9 @@ class CoreError(Exception):
 @final
 class Authorization:
     """One entry of an EIP-7702 authorization list."""
+
+    def __new__(cls, *, chain_id: int, address: bytes, nonce: int, y_parity: int, r: int, s: int) -> Self:
+        """Make a signed entry; the signer is recovered."""
 
     chain_id: Final[int]
     address: Final[bytes]
@@ -153,7 +157,7 @@ class Transaction:
         """Wei per gas paid at `base_fee`; the fee cap if that is lower than the base fee."""
 
     def __hash__(self) -> int: ...
-    def __eq__(self, other: object) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
 
 def decode(raws: Sequence[bytes], chain_id: int) -> list[Transaction | tuple[str, str]]:
     """Decode, recover and statically check transactions in parallel; `(code, message)` for a bad one.
@@ -173,8 +177,8 @@ class SystemTransaction:
     Raw: 0x7e || rlp([source_hash, sender, to, mint, value, gas, 0, input]), `to` empty for a creation.
     """
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         source_hash: bytes,
         sender: bytes,
@@ -183,7 +187,7 @@ class SystemTransaction:
         value: int = 0,
         gas_limit: int,
         input: bytes = b"",
-    ) -> None: ...
+    ) -> Self: ...
     @staticmethod
     def decode(raw: bytes) -> SystemTransaction:
         """Raise CoreError tx.malformed unless `raw` is exactly one canonical system transaction."""
@@ -208,8 +212,8 @@ class Rules:
     The INFER prices may be changed once per epoch by the caller: make a new `Rules`.
     """
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         chain_id: int,
         fee_vault: bytes,
@@ -221,7 +225,7 @@ class Rules:
         on_chain_mac_limit: int = 50_000_000,
         neuron_mac_limit: int = ...,
         infer_opcode: int | None = None,
-    ) -> None:
+    ) -> Self:
         """`infer_mac_gas`: gas per 1,000 MACs; `infer_byte_gas`: gas per byte of a record (neuron tier).
 
         `infer_record_overhead`: bytes of a record besides its output. MAC limits are per block and lane.
@@ -246,8 +250,8 @@ class Rules:
 class BlockEnv:
     """What one block's transactions see of their block."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         number: int,
         timestamp: int,
@@ -258,7 +262,7 @@ class BlockEnv:
         parent_hash: bytes,
         origin_hash: bytes,
         extra_data: bytes,
-    ) -> None:
+    ) -> Self:
         """`timestamp`: seconds. `origin_hash`: parentBeaconBlockRoot. `extra_data`: at most 32 bytes."""
 
     number: Final[int]
@@ -275,14 +279,14 @@ class BlockEnv:
 class Host:
     """The questions that execution asks Python."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         models: ModelsCallback,
         infer: InferCallback,
         block_hash: BlockHashCallback,
         answer: AnswerCallback | None = None,
-    ) -> None: ...
+    ) -> Self: ...
 
 def next_base_fee(parent_base_fee: int, parent_ordinary_gas: int, gas_limit: int) -> int:
     """Base fee of the next block (EIP-1559, elasticity 2, denominator 8), moved by ordinary gas alone.
@@ -330,7 +334,7 @@ class State:
     data.
     """
 
-    def __init__(self, read: ReadCallback, *, cache_bytes: int = ...) -> None: ...
+    def __new__(cls, read: ReadCallback, *, cache_bytes: int = ...) -> Self: ...
     def root(self) -> bytes:
         """State root; EMPTY_ROOT for a store without a trie."""
 
@@ -432,7 +436,7 @@ class BlockExecutor:
     only for `abandon`.
     """
 
-    def __init__(self, state: State, rules: Rules, env: BlockEnv, host: Host) -> None: ...
+    def __new__(cls, state: State, rules: Rules, env: BlockEnv, host: Host) -> Self: ...
     def system(self, transactions: Sequence[SystemTransaction]) -> list[Receipt]:
         """Run derived transactions; a failing one mints, bumps the nonce and leaves a receipt of status 0.
 
@@ -500,7 +504,7 @@ class SealedBlock:
     records_root: Final[bytes | None]
     """None without records."""
     writes: Final[list[tuple[bytes, bytes | None]]]
-    """State keys to write (None: delete), sorted by key, each once."""
+    """State keys to write (None: delete), sorted by key, each once. Lists are made anew at each access."""
     undo: Final[bytes]
     """See `decode_undo`."""
 
@@ -556,8 +560,8 @@ class Header:
 class Message:
     """A call that is not a transaction: eth_call, eth_estimateGas, pre-execution."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         sender: bytes = ...,
         to: bytes | None = None,
@@ -567,15 +571,15 @@ class Message:
         gas_price: int = 0,
         access_list: Sequence[tuple[bytes, Sequence[bytes]]] = (),
         authorizations: Sequence[Authorization] = (),
-    ) -> None:
+    ) -> Self:
         """`sender` defaults to the zero address, `gas_limit` to the block's. `to` None creates."""
 
 @final
 class AccountOverride:
     """Replaces parts of one account for the time of a call; None leaves a part as it is."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         address: bytes,
         *,
         balance: int | None = None,
@@ -583,7 +587,7 @@ class AccountOverride:
         code: bytes | None = None,
         storage: Mapping[bytes, int] | None = None,
         storage_diff: Mapping[bytes, int] | None = None,
-    ) -> None:
+    ) -> Self:
         """`storage` replaces all slots, `storage_diff` only the named ones."""
 
 @final
@@ -662,5 +666,10 @@ def records_root(records: Sequence[bytes]) -> bytes:
 def requests_hash(root: bytes | None) -> bytes:
     """EIP-7685 hash of the one request 0xba || records root, or of no request."""
 
-def request_hash(model_id: bytes, input: bytes, params: bytes, max_output: int, seed: bytes = ...) -> bytes:
-    """keccak256("BitAI/request" || model || keccak(input) || keccak(params) || u32be max_output || seed)."""
+def request_hash(
+    model_id: bytes, input: bytes, params: bytes, max_output: int, seed: bytes | None = None
+) -> bytes:
+    """keccak256("BitAI/request" || model || keccak(input) || keccak(params) || u32be max_output || seed).
+
+    `seed` None means 32 zero bytes.
+    """

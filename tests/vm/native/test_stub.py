@@ -1,6 +1,8 @@
 """The contract in vm/_core.pyi against the built module, name by name."""
 
 import ast
+import inspect
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,36 @@ def test_class_members(name: str) -> None:
     declared = {member for member in names(CLASSES[name].body) if not member.startswith("_")}
     built = {member for member in vars(getattr(_core, name)) if not member.startswith("_")}
     assert declared == built
+
+
+def callables() -> Iterator[tuple[str, Callable[..., object], ast.FunctionDef]]:
+    """Yield every function, constructor and method that the stub declares, with what was built."""
+    for node in STUB.body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name, getattr(_core, node.name), node
+    for owner, body in CLASSES.items():
+        for node in body.body:
+            if isinstance(node, ast.FunctionDef) and not node.decorator_list and node.name[:2] != "__":
+                yield f"{owner}.{node.name}", getattr(getattr(_core, owner), node.name), node
+            if isinstance(node, ast.FunctionDef) and node.name == "__new__":
+                yield owner, getattr(_core, owner), node
+
+
+def test_signatures() -> None:
+    """Parameters have the declared names, order and kinds, and defaults where the stub has one."""
+    checked = 0
+    for name, built, node in callables():
+        parameters = list(inspect.signature(built).parameters.values())
+        positional = [arg for arg in [*node.args.posonlyargs, *node.args.args] if arg.arg != "cls"]
+        optional = len(node.args.defaults)
+        expected = [(arg.arg, at >= len(positional) - optional) for at, arg in enumerate(positional)]
+        keywords = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+        expected += [(arg.arg, default is not None) for arg, default in keywords]
+        assert [(p.name, p.default is not p.empty) for p in parameters] == expected, name
+        named = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+        assert named == {arg.arg for arg in node.args.kwonlyargs}, name
+        checked += 1
+    assert checked > 25
 
 
 def test_constants() -> None:
