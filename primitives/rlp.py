@@ -17,16 +17,23 @@ MAX_ITEMS: Final = 1_000_000
 _STRING: Final = 0x80
 _LIST: Final = 0xC0
 _SHORT: Final = 55
+_SHORT_PREFIXES: Final = tuple(bytes([_STRING + length]) for length in range(_SHORT + 1))
 
 
 def encode(item: Encodable) -> bytes:
     """Return the encoding of a byte string or (nested) sequence of them; integers go through `encode_int`."""
     if isinstance(item, bytes | bytearray | memoryview):
         data = bytes(item)
-        if len(data) == 1 and data[0] < _STRING:
-            return data
-        return _prefix(len(data), _STRING) + data
-    payload = b"".join([encode(element) for element in item])
+        return data if len(data) == 1 and data[0] < _STRING else _prefix(len(data), _STRING) + data
+    parts: list[bytes] = []
+    for element in item:
+        if element.__class__ is bytes and len(element) <= _SHORT:  # nearly all: without a call
+            if len(element) != 1 or element[0] >= _STRING:
+                parts.append(_SHORT_PREFIXES[len(element)])
+            parts.append(element)
+        else:
+            parts.append(encode(element))
+    payload = b"".join(parts)
     return _prefix(len(payload), _LIST) + payload
 
 
