@@ -355,7 +355,9 @@ class ChainDriver:
         facts, parent = self.executor.chain.facts(number), self.executor.chain.facts(number - 1)
         if data is None or facts is None or parent is None:
             return None
-        return sign_block(self._secret, self.config.identity, data, parent.hash, facts.hash)
+        return sign_block(
+            self._secret, self.config.identity, data, parent_hash=parent.hash, block_hash=facts.hash
+        )
 
     # -- a full node's unsafe blocks -----------------------------------------------------------------
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from bitai.node_serving import serve_rpc, serve_web
-from bitai.unsafe_feed import SequencerClient, UnsafeFollower
+from bitai.sequencer_client import SequencerClient
+from bitai.unsafe_feed import UnsafeFollower
 from primitives.errors import InvalidInput, Rejected
 from vm.registry import ListedNeurons
 
@@ -81,6 +82,8 @@ async def start_full_node(parts: Parts) -> None:
     neurons = ListedNeurons([(each.address, each.models) for each in parts.rollup.genesis.neurons])
     node.report.neurons = neurons
     client = SequencerClient(config.sequencer_url) if config.sequencer_url else None
+    if client is not None:
+        parts.stack.push_async_callback(client.close)
     sender = ForwardingSender(parts.executor, client)
 
     async def on_change(update: ChainUpdate) -> None:

@@ -1,29 +1,28 @@
-"""Carry signed unsafe blocks from the sequencer to full nodes over a WebSocket, and transactions the other way.
+"""Carry signed unsafe blocks from the sequencer to full nodes over a WebSocket.
 
 Nothing here is trusted or needed: a full node checks each block whole, and lives from Bitcoin alone when the
 feed is silent, wrong or gone. Two signed blocks with one parent and one origin are kept as evidence.
+Layout: docs/spec/unsafe-blocks.md.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 import aiohttp
-import orjson
 import structlog
 from aiohttp import WSMsgType, web
 
-from primitives.errors import BitaiError, Rejected, Temporary
-from primitives.hashes import sha256
+from primitives.errors import InvalidInput, Rejected, Temporary
 from primitives.ids import Hash32
 from rollup.follower.signed_block import (
     MAX_SIGNED_BLOCK_BYTES,
     SignedBlock,
+    Statement,
     decode_signed_block,
     encode_signed_block,
-    require_signature,
 )
 from vm.store import WriteBatch
 
@@ -37,17 +36,30 @@ log = structlog.get_logger(__name__)
 
 PATH: Final = "/unsafe"
 MAX_FOLLOWERS: Final = 64
+FIRST_WORD_S: Final = 10.0
+SEND_LIMIT_S: Final = 30.0
+LOOK_AGAIN_S: Final = 5.0
+"""How long the server waits for an announcement before it looks at the chain anyway."""
 FIRST_WAIT_S: Final = 0.5
 LONGEST_WAIT_S: Final = 15.0
+ORIGIN_WAIT_S: Final = 0.2
+ORIGIN_TRIES: Final = 150
+"""Looks for a block's Bitcoin block, half a minute in all: then the sequencer is asked for what it has now."""
 REMEMBERED_BLOCKS: Final = 4_096
+"""Blocks whose statements are kept to compare with, at some hundred bytes each."""
+SENT_BLOCKS: Final = 1_024
+"""Sent blocks whose hashes the server remembers, to go back to where a rewind began."""
+MAX_LOWER: Final = 1_024
 EVIDENCE_PREFIX: Final = b"V"
+MAX_EVIDENCE: Final = 64
+"""Pairs of statements kept by one run: one pair convicts, and a broken sequencer may make many."""
 
 
 class BlockSource(Protocol):
     """The sequencer's chain."""
 
     def signed(self, number: int) -> SignedBlock | None:
-        """Return a block of the chain, signed, or None beyond the head."""
+        """Return a block of the chain, signed, or None beyond the head; blocking."""
         ...
 
 
@@ -58,62 +70,90 @@ class UnsafeServer:
         """Serve blocks of this source."""
         self._source = source
         self._news = asyncio.Condition()
-        self._followers = 0
+        self._announced = 0
+        self._followers: set[web.WebSocketResponse] = set()
+
+    @property
+    def followers(self) -> int:
+        """How many follow now."""
+        return len(self._followers)
 
     def add_routes(self, app: web.Application) -> None:
         """Serve at /unsafe of an application."""
         app.router.add_get(PATH, self._serve)
+        app.on_shutdown.append(self._close)
 
     async def announce(self) -> None:
         """Say that the head has moved."""
         async with self._news:
+            self._announced += 1
             self._news.notify_all()
 
+    async def _close(self, _: web.Application) -> None:
+        closing = (each.close(message=b"the node stops") for each in self._followers)
+        await asyncio.gather(*closing, return_exceptions=True)
+
     async def _serve(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(max_msg_size=64, heartbeat=20)
+        socket = web.WebSocketResponse(max_msg_size=64, heartbeat=20, compress=False)
         await socket.prepare(request)
-        if self._followers >= MAX_FOLLOWERS:
+        if len(self._followers) >= MAX_FOLLOWERS:
             await socket.close(message=b"too many followers")
             return socket
-        self._followers += 1
+        self._followers.add(socket)
         try:
-            frame = await socket.receive(timeout=10)
+            frame = await socket.receive(timeout=FIRST_WORD_S)
             if frame.type is WSMsgType.BINARY and len(frame.data) == 8:
                 await self._feed(socket, int.from_bytes(frame.data, "big"))
         except (TimeoutError, ConnectionError) as error:
             log.debug("follower left", reason=str(error))
         finally:
-            self._followers -= 1
+            self._followers.discard(socket)
             await socket.close()
         return socket
 
-    async def _feed(self, socket: web.WebSocketResponse, number: int) -> None:
-        sent: Hash32 | None = None
-        reader = asyncio.create_task(_until_closed(socket))
+    async def _feed(self, socket: web.WebSocketResponse, first: int) -> None:
+        """Send blocks from `first` on until the follower leaves."""
+        tasks = [asyncio.create_task(each) for each in (_until_closed(socket), self._send_all(socket, first))]
         try:
-            while not reader.done():
-                block = await asyncio.to_thread(self._source.signed, number)
-                if block is not None and sent is not None and block.parent_hash != sent:
-                    number, sent = max(0, number - 1), None  # our own chain was rewound: tell from below
-                    continue
-                if block is not None:
-                    await socket.send_bytes(encode_signed_block(block))
-                    number, sent = number + 1, block.hash
-                    continue
-                if sent is not None:
-                    before = await asyncio.to_thread(self._source.signed, number - 1)
-                    if before is None or before.hash != sent:
-                        number, sent = max(0, number - 2), None
-                        continue
-                await self._wait()
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            reader.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _wait(self) -> None:
+    async def _send_all(self, socket: web.WebSocketResponse, number: int) -> None:
+        sent: deque[Hash32] = deque(maxlen=SENT_BLOCKS)
+        while True:
+            seen = self._announced
+            block = await asyncio.to_thread(self._source.signed, number)
+            if block is not None and (not sent or block.parent_hash == sent[-1]):
+                async with asyncio.timeout(SEND_LIMIT_S):
+                    await socket.send_bytes(encode_signed_block(block))
+                sent.append(block.hash)
+                number += 1
+                continue
+            back = await asyncio.to_thread(self._rewound, number, sent)
+            for _ in range(back):  # our own chain was rewound: tell from where it left
+                sent.pop()
+            number -= back
+            if not back and block is None:
+                await self._wait(seen)
+
+    def _rewound(self, number: int, sent: deque[Hash32]) -> int:
+        """Return how many of the blocks sent last are on the chain no more; blocking."""
+        for back, block_hash in enumerate(reversed(sent)):
+            block = self._source.signed(number - 1 - back)
+            if block is not None and block.hash == block_hash:
+                return back
+        return len(sent)
+
+    async def _wait(self, seen: int) -> None:
         async with self._news:
             try:
-                async with asyncio.timeout(5):
-                    await self._news.wait()
+                async with asyncio.timeout(LOOK_AGAIN_S):
+                    await self._news.wait_for(lambda: self._announced != seen)
             except TimeoutError:
                 return
 
@@ -136,14 +176,15 @@ class UnsafeFollower:
         next_number: Callable[[], int],
         apply: Callable[[SignedBlock], Awaitable[None]],
     ) -> None:
-        """Follow `url`; `apply` raises `Rejected` for a block that does not fit now."""
+        """Follow `url`; `apply` raises `Temporary` for a block that is too early, `Rejected` for a misfit."""
         self._url = url.rstrip("/") + PATH
         self._identity = identity
         self._sequencer = sequencer
         self._store = store
         self._next_number = next_number
         self._apply = apply
-        self._seen: OrderedDict[bytes, SignedBlock] = OrderedDict()
+        self._seen: OrderedDict[tuple[Hash32, bytes], Statement] = OrderedDict()
+        self._evidence = 0
         self._lower = 0
         self._taken = 0
         self.connected = False
@@ -152,82 +193,72 @@ class UnsafeFollower:
         """Follow for as long as the node runs."""
         wait_s = FIRST_WAIT_S
         while True:
+            away = False
             try:
                 await self._follow()
-                wait_s = FIRST_WAIT_S
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                away = True
                 if self.connected or wait_s == FIRST_WAIT_S:
                     log.warning("sequencer away: following Bitcoin alone", url=self._url, reason=str(error))
-                wait_s = min(LONGEST_WAIT_S, wait_s * 2)
-            except BitaiError as error:
+            except (InvalidInput, Rejected, Temporary) as error:
                 log.warning("sequencer's feed broke", code=error.code, reason=error.message)
-                # A Bitcoin reorg breaks a good feed; only one that gave nothing is left alone for longer.
-                wait_s = FIRST_WAIT_S if self._taken else min(LONGEST_WAIT_S, wait_s * 2)
             self.connected = False
+            # A Bitcoin reorg breaks a good feed; one that gave nothing is left alone for longer each time.
+            wait_s = FIRST_WAIT_S if self._taken and not away else min(LONGEST_WAIT_S, wait_s * 2)
+            self._taken = 0
             await asyncio.sleep(wait_s)
 
     async def _follow(self) -> None:
-        async with aiohttp.ClientSession() as session, session.ws_connect(
-            self._url, max_msg_size=MAX_SIGNED_BLOCK_BYTES, heartbeat=20
-        ) as socket:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(self._url, max_msg_size=MAX_SIGNED_BLOCK_BYTES + 1, heartbeat=20) as socket,
+        ):
             first = max(1, self._next_number() - self._lower)
             await socket.send_bytes(first.to_bytes(8, "big"))
-            self.connected, self._taken = True, 0
+            self.connected = True
             log.info("following the sequencer", url=self._url, first=first)
             async for frame in socket:
                 if frame.type is not WSMsgType.BINARY:
                     return
-                await self._take(decode_signed_block(frame.data))
+                await self._take(await asyncio.to_thread(self._read, frame.data))
+
+    def _read(self, raw: bytes) -> SignedBlock:
+        """Decode a block and check its signature; blocking, milliseconds for a full one."""
+        block = decode_signed_block(raw)
+        block.statement.require_signature(self._identity, self._sequencer)
+        return block
 
     async def _take(self, block: SignedBlock) -> None:
-        require_signature(block, self._identity, self._sequencer)
-        self._keep_evidence(block)
-        while True:
+        self._compare(block)
+        for _ in range(ORIGIN_TRIES):
             try:
                 await self._apply(block)
             except Temporary:  # its origin is not here yet: Bitcoin's block will come
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(ORIGIN_WAIT_S)
                 continue
             except Rejected:
-                self._lower = min(2 * self._lower + 8, 1_024)  # ask again from further below
+                self._lower = min(2 * self._lower + 8, MAX_LOWER)  # ask again from further below
                 raise
             self._lower = 0
             self._taken += 1
             return
+        raise Temporary("unsafe_block.origin_unknown", "its Bitcoin block has not come in a long time")
 
-    def _keep_evidence(self, block: SignedBlock) -> None:
-        place = bytes(block.parent_hash + block.data.origin.hash)
-        other = self._seen.get(place)
-        if other is None:
-            self._seen[place] = block
+    def _compare(self, block: SignedBlock) -> None:
+        """Keep two statements that contradict each other; remember this one."""
+        said = block.statement
+        place = (said.parent_hash, said.origin_hash)
+        before = self._seen.get(place)
+        if before is None:
+            self._seen[place] = said
             if len(self._seen) > REMEMBERED_BLOCKS:
                 self._seen.popitem(last=False)
-        elif other.hash != block.hash:
+        elif said.contradicts(before) and self._evidence < MAX_EVIDENCE:
+            self._evidence += 1
             batch = WriteBatch()
-            for each in (other, block):
-                batch.put(EVIDENCE_PREFIX + sha256(place) + each.hash, encode_signed_block(each))
+            for each in (before, said):
+                batch.put(
+                    EVIDENCE_PREFIX + each.parent_hash + each.origin_hash + each.block_hash, each.encode()
+                )
             self._store.write(batch, sync=True)
             log.error("the sequencer signed two blocks for one place", number=block.data.number)
-
-
-class SequencerClient:
-    """Forwards transactions to the sequencer's JSON-RPC."""
-
-    def __init__(self, url: str) -> None:
-        """`url` is the feed's; JSON-RPC answers on the same port."""
-        self._url = url.replace("ws://", "http://", 1).replace("wss://", "https://", 1)
-
-    async def submit(self, raw: bytes) -> Hash32:
-        """Send one transaction. Errors: `Rejected` "sequencer.refused" with its words, `Temporary` "sequencer.away"."""
-        body = {"jsonrpc": "2.0", "id": 1, "method": "eth_sendRawTransaction", "params": ["0x" + raw.hex()]}
-        try:
-            timeout = aiohttp.ClientTimeout(total=20)
-            async with aiohttp.ClientSession(timeout=timeout) as session, session.post(
-                self._url, data=orjson.dumps(body), headers={"Content-Type": "application/json"}
-            ) as response:
-                answer = orjson.loads(await response.read())
-        except (aiohttp.ClientError, OSError, TimeoutError, orjson.JSONDecodeError) as error:
-            raise Temporary("sequencer.away", f"the sequencer does not answer: {error}") from error
-        if answer.get("error"):
-            raise Rejected("sequencer.refused", str(answer["error"].get("message", "refused")))
-        return Hash32(bytes.fromhex(str(answer["result"])[2:]))

@@ -1,18 +1,18 @@
 """Encode an unsafe block with the sequencer's signature, as full nodes receive it before Bitcoin has it.
 
-The signature binds chain, parent and content, so two signed blocks with one parent and one origin are
-evidence against the sequencer. Layout: docs/spec/unsafe-blocks.md.
+What is signed is a short statement: chain, parent, block, origin, and a hash of the content. Two statements with one
+parent and one origin for different blocks are evidence against the sequencer. Layout: docs/spec/unsafe-blocks.md.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from primitives.codec import Reader, Writer
 from primitives.curve import ECDSA_BYTES, schnorr_sign, schnorr_verify
 from primitives.errors import InvalidInput
-from primitives.hashes import tagged_hash
+from primitives.hashes import sha256, tagged_hash
 from primitives.ids import ADDRESS_BYTES, HASH_BYTES, Address, Hash32, L1Hash, XOnlyKey
 from vm.types import BlockData, InferenceRecord, L1Origin, SystemTransaction
 
@@ -28,6 +28,32 @@ _WEI_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
+class Statement:
+    """What the sequencer says of a block; `content_hash` is sha256 of the block's encoded data."""
+
+    parent_hash: Hash32
+    block_hash: Hash32
+    origin_hash: L1Hash
+    content_hash: Hash32
+    signature: bytes
+
+    def require_signature(self, identity: Hash32, sequencer: XOnlyKey) -> None:
+        """Require the sequencer's signature. Errors: `InvalidInput` "unsafe_block.bad_signature"."""
+        if not schnorr_verify(sequencer, _digest(identity, self), self.signature):
+            raise InvalidInput("unsafe_block.bad_signature", "the block is not signed by the sequencer")
+
+    def contradicts(self, other: Statement) -> bool:
+        """Tell whether both cannot be an honest sequencer's: one place, two blocks."""
+        return (self.parent_hash, self.origin_hash) == (other.parent_hash, other.origin_hash) and (
+            self.block_hash != other.block_hash
+        )
+
+    def encode(self) -> bytes:
+        """Return parent 32 | block 32 | origin 32 | content 32 | signature 64."""
+        return self.parent_hash + self.block_hash + self.origin_hash + self.content_hash + self.signature
+
+
+@dataclass(frozen=True, slots=True)
 class SignedBlock:
     """A block as its sequencer vouches for it; `hash` is the claimed L2 block hash."""
 
@@ -35,35 +61,51 @@ class SignedBlock:
     parent_hash: Hash32
     hash: Hash32
     signature: bytes
+    content: bytes
+    """The data's one encoding, which the signature covers by its hash."""
+
+    @property
+    def statement(self) -> Statement:
+        """What is signed."""
+        return Statement(
+            parent_hash=self.parent_hash,
+            block_hash=self.hash,
+            origin_hash=self.data.origin.hash,
+            content_hash=sha256(self.content),
+            signature=self.signature,
+        )
 
 
-def sign_block(secret: bytes, identity: Hash32, data: BlockData, parent_hash: Hash32, block_hash: Hash32) -> SignedBlock:
+def sign_block(
+    secret: bytes, identity: Hash32, data: BlockData, *, parent_hash: Hash32, block_hash: Hash32
+) -> SignedBlock:
     """Sign a block for the chain with this config identity."""
-    digest = _digest(identity, parent_hash, block_hash, encode_block_data(data))
-    return SignedBlock(data, parent_hash, block_hash, schnorr_sign(secret, digest))
+    content = encode_block_data(data)
+    unsigned = SignedBlock(data, parent_hash, block_hash, b"", content)
+    return replace(unsigned, signature=schnorr_sign(secret, _digest(identity, unsigned.statement)))
 
 
 def require_signature(block: SignedBlock, identity: Hash32, sequencer: XOnlyKey) -> None:
     """Require the sequencer's signature. Errors: `InvalidInput` "unsafe_block.bad_signature"."""
-    digest = _digest(identity, block.parent_hash, block.hash, encode_block_data(block.data))
-    if not schnorr_verify(sequencer, digest, block.signature):
-        raise InvalidInput("unsafe_block.bad_signature", "the block is not signed by the sequencer")
+    block.statement.require_signature(identity, sequencer)
 
 
-def _digest(identity: Hash32, parent_hash: Hash32, block_hash: Hash32, content: bytes) -> Hash32:
-    return tagged_hash("BitAI/unsafe-block", identity + parent_hash + block_hash + content)
+def _digest(identity: Hash32, said: Statement) -> Hash32:
+    parts = (identity, said.parent_hash, said.block_hash, said.origin_hash, said.content_hash)
+    return tagged_hash("BitAI/unsafe-block", b"".join(parts))
 
 
 def encode_signed_block(block: SignedBlock) -> bytes:
     """Return version | parent hash | block hash | signature | block data."""
-    head = bytes([VERSION]) + block.parent_hash + block.hash + block.signature
-    return head + encode_block_data(block.data)
+    return bytes([VERSION]) + block.parent_hash + block.hash + block.signature + block.content
 
 
 def decode_signed_block(raw: bytes) -> SignedBlock:
     """Read what `encode_signed_block` wrote. Errors: `InvalidInput` "unsafe_block.*", "codec.*"."""
     if len(raw) > MAX_SIGNED_BLOCK_BYTES:
-        raise InvalidInput("unsafe_block.oversized", f"a signed block is at most {MAX_SIGNED_BLOCK_BYTES} bytes")
+        raise InvalidInput(
+            "unsafe_block.oversized", f"a signed block is at most {MAX_SIGNED_BLOCK_BYTES} bytes"
+        )
     reader = Reader(raw)
     version = reader.u8()
     if version != VERSION:
@@ -71,9 +113,9 @@ def decode_signed_block(raw: bytes) -> SignedBlock:
     parent_hash = Hash32(reader.take(HASH_BYTES))
     block_hash = Hash32(reader.take(HASH_BYTES))
     signature = reader.take(_SIGNATURE_BYTES)
-    data = _read_block_data(reader)
-    reader.done()
-    return SignedBlock(data, parent_hash, block_hash, signature)
+    content = reader.rest()
+    # Every encoding here is canonical, so these bytes are what encoding the data again would give.
+    return SignedBlock(decode_block_data(content), parent_hash, block_hash, signature, content)
 
 
 def encode_block_data(data: BlockData) -> bytes:

@@ -150,7 +150,7 @@ async def test_a_broken_handshake_ends_there(url, events, case, code):
 
 async def test_a_hello_for_another_chain_is_another_key(url, events):
     """A hello signed over another chain's identity recovers a stranger, who is not admitted."""
-    events.admits = lambda neuron, models: neuron == address_of(ANN)
+    events.admits = lambda neuron, _: neuron == address_of(ANN)
     async with connected(url) as peer:
         goodbye = await peer.hello(ANN, [MODEL], chain=sha256(b"other"))
         assert goodbye.code == "neuron.not_eligible"
