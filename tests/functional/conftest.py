@@ -57,13 +57,18 @@ def questions(artifacts: dict[str, Artifact], count: int) -> list[dict[str, Any]
 
 
 def wait_for_models(node: NodeProcess) -> None:
-    """Wait until both tiers are registered and the neuron is there."""
+    """Wait until both tiers are registered."""
 
     def ready() -> bool:
         models = {model["tier"]: model for model in node.rpc("bitai_getModels")}
         return {"on-chain", "neuron"} <= set(models) and all(model["active"] for model in models.values())
 
     wait_until(ready, "both digit models registered", limit_s=90)
+
+
+def wait_for_neuron(node: NodeProcess) -> None:
+    """Wait until the dev node's neuron is connected: it has torch to load first."""
+    wait_until(lambda: node.status()["neurons"], "the neuron connected", limit_s=90)
 
 
 def run_node_client(script: str, job: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from web3 import Web3
 
-from tests.functional.conftest import ARTIFACT, questions, run_node_client, wait_for_models
+from tests.functional.conftest import ARTIFACT, questions, run_node_client, wait_for_models, wait_for_neuron
 from tests.functional.harness import NodeProcess, assert_same_chain, dev_node, full_node, wait_until
 from vm.dev_accounts import DEV_ACCOUNTS
 from vm.inference.artifact import Artifact
@@ -29,6 +29,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
         tmp_path_factory.mktemp("first_path"), "--mine-interval", "1", "--block-time-mode", "on-demand"
     ) as running:
         wait_for_models(running)
+        wait_for_neuron(running)
         yield running
 
 
