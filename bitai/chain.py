@@ -26,6 +26,7 @@ from bitai.chain_rows import (
     safe_at_key,
     snapshot_key,
 )
+from bitai.decode_ahead import DecodeAhead
 from bitai.l1_scan import L1BlockInput
 from bitai.pipeline import Pipeline
 from bitai.pipeline_events import Epoch, Finalized, L1Done, ModelStored, Reset, SafeHead
@@ -108,6 +109,7 @@ class ChainDriver:
         self._store = store
         self._secret = sequencer_secret
         self._fault = fault
+        self._ahead = DecodeAhead(executor.decode)
         self._pipeline = self._open_pipeline()
         self._cursor, self._safe = self._standing()
 
@@ -222,7 +224,8 @@ class ChainDriver:
                 return
             log.warning("derived block differs from the unsafe one", number=data.number)
             self._rewind(data.number - 1, changes, self._lower_safe(data.number - 1))
-        executed = self.executor.execute(data)
+        decoded = self._ahead.take(data, self._pipeline.following_block())
+        executed = self.executor.execute(data, decoded)
         hashes = keccak256_many(executed.data.transactions)
         self._fault("chain.block.persist")
         self.executor.commit(executed, _forget_waiting(hashes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -102,8 +103,8 @@ class ChainService:
             return None
         block, update = made
         self._metrics.observe("l2_block_build_seconds", time.perf_counter() - started)
-        for outcome in block.outcomes:
-            self._metrics.count("l2_transactions_total", outcome=outcome.kind)
+        for kind, count in Counter(outcome.kind for outcome in block.outcomes).items():
+            self._metrics.count("l2_transactions_total", count, outcome=kind)
         await self._publish(update)
         return block
 

@@ -30,6 +30,9 @@ log = structlog.get_logger(__name__)
 
 EXIT_OK = 0
 EXIT_FAILED = 1
+SWITCH_INTERVAL_S = 0.0005
+"""How long the event loop may keep other threads waiting for Python. Blocks are made on one thread and transactions
+admitted on another, mostly in native code; at Python's default of 5 ms each return from there waited that long."""
 
 
 def run_node(config: NodeConfig) -> int:
@@ -37,6 +40,7 @@ def run_node(config: NodeConfig) -> int:
     import uvloop  # noqa: PLC0415 -- heavy, and only `run` needs it
 
     configure_logging(as_json=config.json_logs, level=config.log_level)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     return uvloop.run(_main(config))
 
 
