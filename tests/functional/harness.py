@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx
 
@@ -173,7 +173,7 @@ class NodeProcess:
                 raise AssertionError(f"node did not stop within {limit_s} s:\n{self.tail()}") from None
         return self.process.returncode
 
-    def __enter__(self) -> NodeProcess:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *failure: object) -> None:
