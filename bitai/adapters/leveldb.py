@@ -1,7 +1,9 @@
 """Keep the chain in one LevelDB: atomic batches, synced when asked, one process at a time.
 
-LevelDB's write-ahead log makes a batch all or nothing across a power cut; `paranoid_checks` turns silent
-corruption into an error at the read that meets it.
+LevelDB's write-ahead log makes a batch all or nothing across a power cut; checksums, verified whenever a part
+of a file is read from the disk, turn silent corruption into an error at the read that meets it. A write that
+failed may have left half a record at the log's end, and nothing may follow that: the store takes no more writes
+until it is opened anew.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class LevelStore:
         none and `create` is false; `InvariantViolation` "store.corrupt".
         """
         self.path = path
+        self._failure: str | None = None
         if not create and not (path / "CURRENT").exists():
             raise ConfigError("store.missing", f"no chain database in {path}", fix="bitai-node run")
         path.mkdir(parents=True, exist_ok=True)
@@ -60,20 +63,32 @@ class LevelStore:
             raise Temporary("store.io", f"cannot open the chain database in {path}: {error}") from error
 
     def get(self, key: bytes) -> bytes | None:
-        """See `vm.store.KeyValueStore.get`."""
-        return cast("bytes | None", self._db.get(key))
+        """See `vm.store.KeyValueStore.get`. Errors: `InvariantViolation` "store.corrupt", "store.unreadable"."""
+        try:
+            return cast("bytes | None", self._db.get(key, verify_checksums=True))
+        except plyvel.Error as error:
+            raise _unreadable(error) from error
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """See `vm.store.KeyValueStore.get_many`."""
         get = self._db.get
-        return [get(key) for key in keys]
+        try:
+            return [get(key, verify_checksums=True) for key in keys]
+        except plyvel.Error as error:
+            raise _unreadable(error) from error
 
     def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """See `vm.store.KeyValueStore.scan`."""
         yield from _scan(self._db, prefix, start)
 
     def write(self, batch: WriteBatch, *, sync: bool) -> None:
-        """Apply a batch atomically. Errors: `Temporary` "store.io" (a full disk, say); nothing is applied then."""
+        """Apply a batch atomically.
+
+        Errors: `ConfigError` "store.write_failed" (a full disk, say); nothing is applied then, and nothing more
+        is until the database is opened anew.
+        """
+        if self._failure is not None:
+            raise self._write_failed(self._failure)
         try:
             with self._db.write_batch(transaction=True, sync=sync) as out:
                 put, delete = out.put, out.delete
@@ -82,15 +97,23 @@ class LevelStore:
                         delete(key)
                     else:
                         put(key, value)
-        except plyvel.IOError as error:
-            raise Temporary("store.io", f"cannot write the chain database in {self.path}: {error}") from error
+        except plyvel.Error as error:
+            self._failure = str(error)
+            raise self._write_failed(self._failure) from error
+
+    def _write_failed(self, why: str) -> ConfigError:
+        return ConfigError(
+            "store.write_failed",
+            f"the chain database in {self.path} cannot be written: {why}",
+            fix=f"df -h {self.path}",
+        )
 
     def snapshot(self) -> LevelSnapshot:
         """Return the present state, held still; safe to read from another thread."""
         return LevelSnapshot(self._db.snapshot())
 
     def close(self) -> None:
-        """Close the database; using it afterwards is a mistake."""
+        """Close the database, when nobody reads or writes it any more; using it afterwards is a mistake."""
         self._db.close()
 
     def __enter__(self) -> Self:
@@ -112,12 +135,18 @@ class LevelSnapshot:
 
     def get(self, key: bytes) -> bytes | None:
         """See `vm.store.Snapshot.get`."""
-        return cast("bytes | None", self._snapshot.get(key))
+        try:
+            return cast("bytes | None", self._snapshot.get(key, verify_checksums=True))
+        except plyvel.Error as error:
+            raise _unreadable(error) from error
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """See `vm.store.Snapshot.get_many`."""
         get = self._snapshot.get
-        return [get(key) for key in keys]
+        try:
+            return [get(key, verify_checksums=True) for key in keys]
+        except plyvel.Error as error:
+            raise _unreadable(error) from error
 
     def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """See `vm.store.Snapshot.scan`."""
@@ -129,8 +158,18 @@ class LevelSnapshot:
 
 
 def _scan(source: Any, prefix: bytes, start: bytes) -> Iterator[tuple[bytes, bytes]]:
-    with source.iterator(start=prefix + start) as rows:
-        for key, value in rows:
-            if not key.startswith(prefix):
-                return
-            yield key, value
+    try:
+        with source.iterator(start=prefix + start, verify_checksums=True) as rows:
+            for key, value in rows:
+                if not key.startswith(prefix):
+                    return
+                yield key, value
+    except plyvel.Error as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> InvariantViolation:
+    """Name what reading met: damaged rows, or a failing disk."""
+    if isinstance(error, plyvel.CorruptionError):
+        return InvariantViolation("store.corrupt", f"the chain database is damaged: {error}")
+    return InvariantViolation("store.unreadable", f"the chain database cannot be read: {error}")
