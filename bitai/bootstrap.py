@@ -61,32 +61,41 @@ async def make_regtest_chain(
     path = rollup_file(files)
     if path.exists():
         return read_rollup_config(path)
-    await ensure_funds(transport, keys)
-    config = _new_config(keys, await _start_block(bitcoin))
+    await _mature(transport)
+    start = await _start_block(bitcoin)
+    await _pay_lanes(transport, keys)
+    config = _new_config(keys, start)
     write_atomically(path, config.to_json().encode(), mode=0o644)
     log.info("made a chain", identity=config.identity.hex(), chain_id=config.chain_id, file=str(path))
     return config
 
 
-async def ensure_funds(transport: RpcTransport, keys: NodeKeys) -> None:
-    """Mine until the faucet has coins, and give the batcher its lanes if it has none."""
+async def _mature(transport: RpcTransport) -> None:
+    """Mine until the faucet has coins."""
     height = await transport.call("getblockcount")
     if height < MATURE_BLOCKS:
         faucet = await transport.call("getnewaddress")
         await transport.call("generatetoaddress", MATURE_BLOCKS - height, faucet, idempotent=False)
+
+
+async def _start_block(bitcoin: BitcoinNode) -> L1Start:
+    """Describe the tip, from which the wallet is scanned: the lanes must be paid after this.
+
+    Bitcoin may find blocks by itself at any moment, so where the lanes' block ends up cannot be told from a tip
+    that is asked for later.
+    """
+    tip = await bitcoin.best_tip()
+    heights = range(max(0, tip.height - MEDIAN_SPAN + 1), tip.height + 1)
+    headers = [await bitcoin.header(await bitcoin.block_hash(each)) for each in heights]
+    return L1Start(tip.height, headers[-1].hash, tuple(header.time for header in headers))
+
+
+async def _pay_lanes(transport: RpcTransport, keys: NodeKeys) -> None:
+    """Give the batcher coins, each enough for many inscriptions, and a block that holds them."""
     address = encode_address("regtest", open_wallet_key(keys.funds).script)
     for _ in range(FUNDING_LANES):
         await transport.call("sendtoaddress", address, LANE_BTC, idempotent=False)
     await transport.call("generatetoaddress", 1, await transport.call("getnewaddress"), idempotent=False)
-
-
-async def _start_block(bitcoin: BitcoinNode) -> L1Start:
-    """Describe the block before the tip: the chain's wallet scan begins there and so sees the lanes confirmed after it."""
-    tip = await bitcoin.best_tip()
-    height = tip.height - 1
-    heights = range(max(0, height - MEDIAN_SPAN + 1), height + 1)
-    headers = [await bitcoin.header(await bitcoin.block_hash(each)) for each in heights]
-    return L1Start(height, headers[-1].hash, tuple(header.time for header in headers))
 
 
 def _new_config(keys: NodeKeys, start: L1Start) -> RollupConfig:

@@ -231,8 +231,8 @@ class SequencingNode(Node):
                 await asyncio.gather(*sends, return_exceptions=True)
                 self.admitting.result()
             waiting -= {self.admitting}
-        for send, raw in sends.items():
-            refused = send.exception()
+        refusals = {raw: send.exception() for send, raw in sends.items()}
+        for raw, refused in refusals.items():
             assert refused is None or refused.code in ("pool.already_known", "pool.nonce_too_low"), refused
             self.world.answered.add(raw)
             self.world.line("admission.answered")
