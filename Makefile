@@ -23,6 +23,7 @@ run: setup ## Start a chain of your own: Bitcoin, node, neuron, faucet, and ask 
 
 test: setup ## Run the whole suite (T=tests/l1 for a part)
 	@tools/setup.sh node
+	@$(if $(T),,cargo test --quiet --release --locked --manifest-path vm/native/Cargo.toml)
 	$(PYTEST) -m "not soak" $(T)
 
 soak: setup ## Run the long versions: many kills, many seeds
