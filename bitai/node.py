@@ -37,7 +37,7 @@ admitted on another, mostly in native code; at Python's default of 5 ms each ret
 
 def run_node(config: NodeConfig) -> int:
     """Run until SIGTERM, Ctrl-C or a fatal error; return the exit status."""
-    import uvloop  # noqa: PLC0415 -- heavy, and only `run` needs it
+    import uvloop
 
     configure_logging(as_json=config.json_logs, level=config.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -78,7 +78,7 @@ class Node:
 
     async def run(self) -> int:
         """Start, serve until told to stop, and stop in order."""
-        from bitai.assembly import assemble  # noqa: PLC0415 -- the heavy parts, after logging is up
+        from bitai.assembly import assemble
 
         self.metrics.set("build_info", 1, version=VERSION, network=self.config.network, role=self.config.role)
         async with contextlib.AsyncExitStack() as stack:
