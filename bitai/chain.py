@@ -21,6 +21,7 @@ from bitai.chain_rows import (
     outcome_key,
     put_cursor,
     put_epoch,
+    put_made,
     put_outcome,
     put_safe_at,
     safe_at_key,
@@ -338,11 +339,12 @@ class ChainDriver:
             builder.abandon()
             return MadeBlock(None, tuple(outcomes)), ChainUpdate()
         executed = builder.seal()
-        hashes = keccak256_many(executed.data.transactions)
+        number, hashes = executed.data.number, keccak256_many(executed.data.transactions)
+        batch = _forget_waiting(hashes)
+        put_made(batch, BlockId(number, executed.hash))
         self._fault("chain.make.persist")
-        self.executor.commit(executed, _forget_waiting(hashes))
+        self.executor.commit(executed, batch)
         self._fault("chain.make.persisted")
-        number = executed.data.number
         return MadeBlock(number, tuple(outcomes)), ChainUpdate(added=(number,), included=tuple(hashes))
 
     def _stands(self, proposal: Proposal) -> bool:
@@ -351,16 +353,25 @@ class ChainDriver:
         return not proposal.new_epoch or (epoch is not None and epoch[0] == proposal.origin)
 
     def signed(self, number: int) -> SignedBlock | None:
-        """Return a block with the sequencer's signature, None beyond the head."""
+        """Return the first block from a number on that this node made, signed; None when there is none.
+
+        What it did not make it does not sign, though it is on its chain: a block that Bitcoin put in the place of
+        one of its own (the window was over, a reorg took the data) would make two statements about one place.
+        """
         if self._secret is None:
             return None
-        data = self.executor.chain.block_data(number)
-        facts, parent = self.executor.chain.facts(number), self.executor.chain.facts(number - 1)
-        if data is None or facts is None or parent is None:
-            return None
-        return sign_block(
-            self._secret, self.config.identity, data, parent_hash=parent.hash, block_hash=facts.hash
-        )
+        chain = self.executor.chain
+        for made in self.rows.made_from(number):
+            data, facts, parent = (
+                chain.block_data(made.number),
+                chain.facts(made.number),
+                chain.facts(made.number - 1),
+            )
+            if data is not None and facts is not None and parent is not None and facts.hash == made.hash:
+                return sign_block(
+                    self._secret, self.config.identity, data, parent_hash=parent.hash, block_hash=facts.hash
+                )
+        return None
 
     # -- a full node's unsafe blocks -----------------------------------------------------------------
 

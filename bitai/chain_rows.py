@@ -7,18 +7,21 @@ All below the prefix D, integers big-endian:
     D e height8          epoch         origin and system transactions, as block data without users
     D o height8          outcomes      JSON
     D b number8          safe at       height 8: the L1 block whose data made the block safe
+    D m number8          made          hash of the block that this node made as the sequencer: all it may sign
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from l1.ports import ChainPoint
 from primitives.errors import InvariantViolation
-from primitives.ids import L1Hash
+from primitives.ids import Hash32, L1Hash
 from rollup.follower.signed_block import decode_block_data, encode_block_data
+from vm.schema import BlockId
 from vm.types import BlockData, L1Origin, SystemTransaction
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 CURSOR_KEY: Final = b"Dc"
 SNAPSHOT_PREFIX: Final = b"Ds"
+MADE_PREFIX: Final = b"Dm"
 _CURSOR_BYTES: Final = 40
 
 
@@ -87,6 +91,16 @@ class ChainRows:
         """Return the L1 height that made a block safe."""
         value = self._store.get(safe_at_key(number))
         return None if value is None else int.from_bytes(value, "big")
+
+    def made_from(self, number: int) -> Iterator[BlockId]:
+        """Yield what this node made as the sequencer from a number on; some of it may have left the chain."""
+        for key, value in self._store.scan(MADE_PREFIX, number.to_bytes(8, "big")):
+            yield BlockId(int.from_bytes(key[len(MADE_PREFIX) :], "big"), Hash32(value))
+
+
+def put_made(batch: WriteBatch, block: BlockId) -> None:
+    """Note a block that this node made as the sequencer."""
+    batch.put(MADE_PREFIX + block.number.to_bytes(8, "big"), block.hash)
 
 
 def put_cursor(batch: WriteBatch, point: ChainPoint) -> None:

@@ -59,7 +59,7 @@ class BlockSource(Protocol):
     """The sequencer's chain."""
 
     def signed(self, number: int) -> SignedBlock | None:
-        """Return a block of the chain, signed, or None beyond the head; blocking."""
+        """Return the first block from a number on that the sequencer made, signed, or None; blocking."""
         ...
 
 
@@ -128,6 +128,9 @@ class UnsafeServer:
         while True:
             seen = self._announced
             block = await asyncio.to_thread(self._source.signed, number)
+            if block is not None and block.data.number > number:  # those between are Bitcoin's to tell
+                number = block.data.number
+                sent.clear()
             if block is not None and (not sent or block.parent_hash == sent[-1]):
                 async with asyncio.timeout(SEND_LIMIT_S):
                     await socket.send_bytes(encode_signed_block(block))

@@ -52,6 +52,15 @@ class Machine:
         numbers = range(1, self.executor.head.number + 1)
         return [raw for number in numbers for raw in self.executor.chain.block_data(number).transactions]
 
+    def statements(self):
+        """Everything that it would sign, by parent and origin."""
+        number, found = 1, {}
+        while (block := self.driver.signed(number)) is not None:
+            said = block.statement
+            found[said.parent_hash, said.origin_hash] = said
+            number = block.data.number + 1
+        return found
+
     def rows(self, *prefixes):
         """The database's rows with one of these prefixes."""
         return {key: value for key, value in self.store.rows.items() if key.startswith(prefixes)}
@@ -154,6 +163,24 @@ def branch_off(node, fork, depth, kind):
     for reveals in contents:
         branch.mine(*reveals, fees_sats=7_000)
     return branch
+
+
+def test_a_sequencer_never_contradicts_itself():
+    """What it signed before a reorg and what it signs after never stand at one place: it signs only what it made."""
+    node, moments = story()
+    derived = 0
+    for tip in range(START.height + 7, node.bitcoin.height + 1):
+        live = Machine(moments[tip - START.height - 1], secret=SEQUENCER)
+        before = live.statements()
+        reorganise(live, node.bitcoin.fork(tip, branch=0), branch_off(node, tip - 7, 7, "never"), tip - 7)
+        live.driver.make(live.driver.propose(live.executor.head.timestamp + 2), [], [], keep_empty=True)
+        after = live.statements()
+        derived += live.executor.head.number - len(after)
+        assert len(after) > 0
+        for place in before.keys() & after.keys():
+            assert not before[place].contradicts(after[place]), tip
+    assert len(node.statements()) == node.executor.head.number
+    assert derived > 0
 
 
 @cache

@@ -32,6 +32,7 @@ class Chain:
 
     def __init__(self):
         self.blocks = []
+        self.derived = set()
 
     def extend(self, count, branch=""):
         """Add blocks."""
@@ -49,7 +50,10 @@ class Chain:
         del self.blocks[-count:]
 
     def signed(self, number):
-        return self.blocks[number - 1] if 0 < number <= len(self.blocks) else None
+        return next(
+            (block for block in self.blocks[max(0, number - 1) :] if block.data.number not in self.derived),
+            None,
+        )
 
 
 @dataclass
@@ -79,8 +83,12 @@ class Follower:
             raise Temporary("unsafe_block.origin_unknown", "not yet")
         parent = self.chain[block.data.number - 2].hash if block.data.number > 1 else sha256(b"genesis")
         known = len(self.chain) >= block.data.number - 1
+        if block.hash in [each.hash for each in self.chain]:
+            return
         if not known or parent != block.parent_hash:
             self.refused += 1
+            async with self.news:
+                self.news.notify_all()
             raise Rejected("unsafe_block.no_parent", "its parent is not here")
         del self.chain[block.data.number - 1 :]
         self.chain.append(block)
@@ -158,6 +166,23 @@ async def test_a_shorter_chain_is_followed_too(chain):
         chain.extend(1, "new")
         await server.announce()
         await follower.until(chain)
+
+
+async def test_what_bitcoin_put_in_between_is_left_to_bitcoin(chain):
+    """The feed goes on after blocks that the sequencer did not make; the follower has them from Bitcoin."""
+    chain.extend(4)
+    async with following(chain) as (server, follower):
+        await follower.until(chain)
+        chain.rewind(3)
+        chain.derived = {5, 6}
+        chain.extend(2, "derived")
+        chain.extend(3, "new")
+        await server.announce()
+        async with asyncio.timeout(20), follower.news:
+            await follower.news.wait_for(lambda: follower.refused)
+            follower.chain[4:] = chain.blocks[4:6]
+        await follower.until(chain)
+    assert follower.evidence == {}
 
 
 async def test_a_misfit_makes_the_follower_ask_from_further_below(chain):
