@@ -178,6 +178,7 @@ def test_all_converge_on_what_a_fresh_sync_gives(
     print(f"{len(load.sent)} sent, {len(load.refused)} refused and sent again, {watch.highest} finalized")
     assert not watch.complaints
     assert watch.highest > 0
+    assert "signed two blocks for one place" not in world.hearing.log.read_text()
     safe = wait_converged(world.bitcoin, world.nodes)
     with full_node(world.folder, world.dev, f"fresh-{kind}").start() as fresh:
         wait_converged(world.bitcoin, [fresh, *world.nodes])
