@@ -120,7 +120,12 @@ class Admission:
     async def _admit_batch(self, arrivals: list[_Arrival]) -> None:
         loop = asyncio.get_running_loop()
         raws = [each.raw for each in arrivals]
-        judged = await loop.run_in_executor(self._thread, self._judge, raws)
+        try:
+            judged = await loop.run_in_executor(self._thread, self._judge, raws)
+        except Temporary as error:
+            for arrival in arrivals:
+                arrival.refuse(error)
+            return
         admitted = self._admit(arrivals, judged)
         journal = self._forget()
         for _, transaction in admitted:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import structlog
 
 from bitai.chain import ChainDriver, ChainUpdate
 from bitai.l1_scan import L1BlockInput
+from primitives.errors import Rejected, Temporary
 
 if TYPE_CHECKING:
     from bitai.chain_thread import ChainThread
@@ -23,22 +24,31 @@ if TYPE_CHECKING:
     from rollup.sequencer.lane import PooledTransaction
     from rollup.sequencer.pool import NonceSource
     from vm._core import Transaction
+    from vm.executor import Executor
     from vm.types import InferenceRecord
-    from vm.views import StateView
 
 log = structlog.get_logger(__name__)
+
+HEAD_TRIES: Final = 8
+"""A head that is rewound while it is read is read again this often."""
 
 Listener = Callable[[ChainUpdate], Awaitable[None]]
 
 
 class _HeadNonces:
-    """Nonces in the head's state."""
+    """Nonces in the head's state, whatever the head is by then."""
 
-    def __init__(self, view: StateView) -> None:
-        self._view = view
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
 
     def next_nonce(self, sender: Address) -> int:
-        return self._view.nonce(sender)
+        """See `NonceSource.next_nonce`; raises Temporary `chain.head_moves`."""
+        for _ in range(HEAD_TRIES):
+            try:
+                return self._executor.view(self._executor.head.number).nonce(sender)
+            except Rejected:  # rewound at this very moment
+                continue
+        raise Temporary("chain.head_moves", "the head moves too fast to read it")
 
 
 class ChainService:
@@ -84,8 +94,7 @@ class ChainService:
 
     def nonces(self) -> NonceSource:
         """See `ChainPort.nonces`."""
-        executor = self.driver.executor
-        return _HeadNonces(executor.view(executor.head.number))
+        return _HeadNonces(self.driver.executor)
 
     async def make(
         self,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from bitai.answer_check import AnswerCheck, Finding
-from primitives.errors import BitaiError, Rejected
+from primitives.errors import BitaiError, Rejected, Temporary
 from primitives.ids import Address, Hash32, ModelId
 from rollup.dispatch.events import (
     Answered,
@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 TICK_S: Final = 0.5
+HEAD_TRIES: Final = 8
+"""A head that is rewound while it is read is read again this often."""
 NOBODY: Final = Address(bytes(20))
 """The sender of estimates: together they hold one sender's quota of questions."""
 
@@ -180,9 +182,18 @@ class Dispatcher:
                 ask_height=height,
                 assigned=assigned,
                 price_wei=request.gas * head.base_fee,
-                balance_wei=self._executor.view(head.number).balance(sender),
+                balance_wei=self._balance(sender),
             )
         )
+
+    def _balance(self, sender: Address) -> int:
+        """Return a balance at the head, whatever the head is by then; raises Temporary `chain.head_moves`."""
+        for _ in range(HEAD_TRIES):
+            try:
+                return self._executor.view(self._executor.head.number).balance(sender)
+            except Rejected:  # rewound at this very moment
+                continue
+        raise Temporary("chain.head_moves", "the head moves too fast to read it")
 
     def records(self, transaction: Hash32, index: int) -> list[InferenceRecord]:
         """Return the records a transaction may use, with `index` as its place in the block."""
