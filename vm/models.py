@@ -18,11 +18,15 @@ class ModelView:
         self._storage = storage
         self._neurons = neurons
         self._origin_height = origin_height
+        self._found: dict[ModelId, ModelFacts] = {}
 
     def facts(self, model_id: ModelId) -> ModelFacts | None:
         """Return a model's facts; None if it is unknown or switched off."""
-        facts = read_model(self._storage, model_id)
-        return facts if facts is not None and facts.active else None
+        facts = self._found.get(model_id) or read_model(self._storage, model_id)
+        if facts is None or not facts.active:
+            return None
+        self._found[model_id] = facts  # asked again for every record
+        return facts
 
     def core_facts(self, model_id: bytes) -> "CoreModelFacts | None":
         """Return the same as the core takes them."""

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
-from primitives.hashes import keccak256
 from primitives.ids import Address, Hash32, L1Hash, ModelId
+from vm._core import keccak256
 from vm.inference.manifest import Profile, Tier
 from vm.predeploys import MODEL_REGISTRY
 
