@@ -289,4 +289,4 @@ class FullNode(Node):
                 Rejected,
             ):  # its Bitcoin block has not come, or ours has left: first things first
                 return
-            number += 1
+            number = heard.data.number

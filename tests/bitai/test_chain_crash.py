@@ -1,7 +1,6 @@
 """A process may die on any line: what it left on its disk is enough to go on as if it had never died."""
 
 import asyncio
-import os
 import random
 from collections import Counter
 from functools import cache
@@ -18,7 +17,7 @@ from vm.store import MemoryStore
 from vm.stored_models import StoredModels
 
 STORY = steps()
-LONG = os.environ.get("BITAI_TEST_PROFILE") == "long"
+SEEDS = [*range(3), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(3, 200))]
 VOID_FOR_GOOD_REASON = {"", "block.origin_hash", "block.origin_unknown", "block.window", "block.number"}
 """A reorg took the origin or put it later, the data came too late, or blocks of an earlier channel became void."""
 
@@ -72,8 +71,8 @@ def inscribed(world):
 def told():
     """The story without deaths, but with a restart of everybody after each step.
 
-    Returns the world's state before each step and at the end, the lines of each step on which to die, and the
-    safe blocks' hashes at the end of each.
+    Returns the world's state before each step and at the end, and the lines of each step on which to die: one of
+    each run of lines that are the same to the world, and all.
     """
 
     async def tell():
@@ -84,7 +83,7 @@ def told():
             act(world, step)
             await world.live()
             states.append(world.freeze())
-            lines.append(range(1, len(world.sites) + 1) if LONG else world.distinct_lines())
+            lines.append((world.distinct_lines(), range(1, len(world.sites) + 1)))
         check_end(world)
         return states, lines
 
@@ -120,8 +119,11 @@ def differences(one, other):
     return found
 
 
+@pytest.mark.parametrize(
+    "every", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["distinct", "all"]
+)
 @pytest.mark.parametrize("index", range(len(STORY)), ids=[name for name, _ in STORY])
-def test_to_die_on_any_line_changes_nothing(index):
+def test_to_die_on_any_line_changes_nothing(index, every):
     """Dead on any line of a step and started again, everybody ends the step with the same bytes on all disks.
 
     From there on all goes as it went, since a restart changes nothing. Only where a reorg returns a question to a
@@ -132,7 +134,7 @@ def test_to_die_on_any_line_changes_nothing(index):
 
     async def tell():
         world = World()
-        for line in lines[index]:
+        for line in lines[index][every]:
             await world.thaw(states[index])
             world.crash_at = line
             act(world, STORY[index])
@@ -155,7 +157,7 @@ async def finish(world, index):
 
 
 @pytest.mark.parametrize("power_cut", [False, True], ids=["kill", "power cut"])
-@pytest.mark.parametrize("seed", range(200 if LONG else 3))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_to_die_again_and_again(seed, power_cut):
     """Whoever dies every now and then, while working or while coming back, ends where all others end."""
     draws = random.Random(f"{seed} {power_cut}")
