@@ -32,6 +32,7 @@ from rollup.dispatch.events import (
     Settled,
     Signal,
     Tick,
+    TransactionRefused,
 )
 from rollup.dispatch.machine import expired, step
 from rollup.dispatch.state import DispatchConfig, DispatchState, KnownAnswer
@@ -55,6 +56,7 @@ log = structlog.get_logger(__name__)
 TICK_S: Final = 0.5
 HEAD_TRIES: Final = 8
 """A head that is rewound while it is read is read again this often."""
+UNCHECKED_MODEL: Final = "infer.unchecked_model"
 NOBODY: Final = Address(bytes(20))
 """The sender of estimates: together they hold one sender's quota of questions."""
 
@@ -171,6 +173,10 @@ class Dispatcher:
     def ask(self, transaction: Hash32, sender: Address, request: InferenceRequest) -> None:
         """Have a parked transaction's question answered."""
         asked = _to_request(request)
+        if asked.model_id not in self._check.models:
+            # What this node cannot check never goes into a block that it signs, whoever would answer.
+            self._tell(TransactionRefused(transaction, UNCHECKED_MODEL))
+            return
         height, assigned = self._assign(asked.model_id, asked.hash)
         head = self._executor.head
         self._apply(
@@ -224,6 +230,8 @@ class Dispatcher:
         Errors: `TimeoutError` when no neuron answered in time; `Rejected` "infer.*" when too much waits already.
         """
         asked = _to_request(request)
+        if asked.model_id not in self._check.models:
+            raise Rejected(UNCHECKED_MODEL, "this node has no weights of the model, so it asks no neuron")
         known = self._state.answers.get(asked.hash)
         if known is not None:
             return known

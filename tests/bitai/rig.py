@@ -134,9 +134,12 @@ class RpcRefusal(Exception):
 
 
 class Rig:
-    """One node; use as an async context manager. `neurons=False`: calls may not ask neurons."""
+    """One node; use as an async context manager.
 
-    def __init__(self, world=None, *, neurons=True):
+    `neurons=False`: calls may not ask neurons. `weights`: the model files whose answers it can check.
+    """
+
+    def __init__(self, world=None, *, neurons=True, weights=("digits-neuron.bitai",)):
         self.world = world or World()
         self.executor = self.world.executor
         self.metrics = Metrics()
@@ -146,7 +149,7 @@ class Rig:
             self.executor,
             ListedNeurons([(each, ()) for each in NEURONS[:3]]),
             pool=self.pool,
-            check=AnswerCheck(self.world.spec.identity, [MODELS.joinpath("digits-neuron.bitai")]),
+            check=AnswerCheck(self.world.spec.identity, [MODELS.joinpath(each) for each in weights]),
             metrics=self.metrics,
             on_progress=self._wake,
         )

@@ -275,3 +275,13 @@ class TestAnswerCheck:
         assert self.find(identity=Hash32(sha256(b"other"))) is Finding.FORGED
         other = Request(NEURON_MODEL.model_id, IMAGE, b"", 21)
         assert self.find(request=other) is Finding.FORGED
+
+
+async def test_nothing_unchecked_is_signed():
+    """Without the model's weights the node asks nobody: the transaction leaves the pool with a code."""
+    async with Rig(asking_world(), weights=()) as rig, serving(rig):
+        transaction_hash = await rig.admission.submit(question(rig, IMAGE))
+        await rig.until(lambda: rig.metrics.read("mempool_refused_total", code="infer.unchecked_model") == 1)
+        assert transaction_hash not in rig.pool
+        assert rig.receipt(transaction_hash) is None
+        assert rig.dispatcher.counts()["questions"] == 0
