@@ -11,7 +11,7 @@ from primitives.bitcoin.header import BlockHeader
 from primitives.bitcoin.transaction import Transaction, TxIn, TxOut
 from primitives.curve import xonly_public_key
 from primitives.hashes import sha256d
-from primitives.ids import OutPoint
+from primitives.ids import L1Hash, OutPoint, Txid
 from primitives.merkle import bitcoin_merkle_root
 from rollup.batch.channel import compress_batch, split_frames
 from rollup.batch.codec import Batch, BatchBlock, BatchFormat, encode_batch
@@ -52,7 +52,7 @@ def reveal(
     header = build_header(BATCHER, kind, payload, tag=config.tag, number=number, index=index)
     signer = xonly_public_key(BATCHER)
     leaf = encode_leaf(EnvelopeCodec.IF520, signer, header, payload)
-    prevout = OutPoint(sha256d(b"commit" + header.signature), 0)
+    prevout = OutPoint(Txid(sha256d(b"commit" + header.signature)), 0)
     return Transaction((TxIn(prevout, witness=(bytes(64), leaf, b"\xc0" + signer)),), (_OUTPUT,))
 
 
@@ -69,7 +69,7 @@ class RecordedBitcoin:
         everything = (_coinbase(height, reveals), *reveals)
         header = BlockHeader(
             4,
-            sha256d(self.blocks[-1].header) if self.blocks else START.hash,
+            L1Hash(sha256d(self.blocks[-1].header)) if self.blocks else START.hash,
             bitcoin_merkle_root([each.txid for each in everything]),
             START.times[-1] + BLOCK_S * (len(self.blocks) + 1),
             _REGTEST_BITS,
@@ -89,6 +89,6 @@ def _coinbase(height: int, reveals: Sequence[Transaction]) -> Transaction:
     commitment = sha256d(bitcoin_merkle_root([bytes(32), *(each.wtxid for each in reveals)]) + bytes(32))
     note = TxOut(0, b"\x6a\x24\xaa\x21\xa9\xed" + commitment)
     spent = TxIn(
-        OutPoint(bytes(32), 0xFFFF_FFFF), script_sig=height.to_bytes(4, "little"), witness=(bytes(32),)
+        OutPoint(Txid(bytes(32)), 0xFFFF_FFFF), script_sig=height.to_bytes(4, "little"), witness=(bytes(32),)
     )
     return Transaction((spent,), (TxOut(subsidy_sats(height, 150), b"\x51"), note))

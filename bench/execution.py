@@ -4,17 +4,23 @@ core: execution with receipts and blooms, senders known, state in memory, no tri
 full: decode, recover, execute, receipts, state root, and one synced write to the disk for each block; all cores.
 """
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Final
+from itertools import zip_longest
+from typing import Final, TypeVar
 
 from bench.measuring import Figure, Sample, rate, timed
 from bench.workload import coin_transfers, token_transfers
-from bench.world import TOKEN_ADDRESS, World, disk_store, make_world, next_data, open_executor
+from bench.world import TOKEN_ADDRESS, World, decode_all, disk_store, make_world, open_executor
+from bitai.decode_ahead import DecodeAhead
 from vm import _core
 from vm.builder import BlockBuilder
 from vm.executor import Executor
 from vm.store import MemoryStore
+from vm.types import BlockData
+
+Result = TypeVar("Result")
 
 BLOCK_TRANSACTIONS: Final = 900
 """Token transfers of a full block: 60 million gas at the 60,000 that each declares."""
@@ -33,7 +39,9 @@ def measure_core() -> Iterator[Figure]:
     """Measure execution alone, and what it is made of: gas of transfers, of arithmetic, of hashing."""
     world = make_world(gas_limit=_CORE_GAS)
     executor = open_executor(world, MemoryStore())
-    tokens = executor.decode(token_transfers(world.signers, world.holders, TOKEN_ADDRESS, CORE_TRANSACTIONS))
+    tokens = decode_all(
+        executor, token_transfers(world.signers, world.holders, TOKEN_ADDRESS, CORE_TRANSACTIONS)
+    )
     samples, gas = _run_rounds(executor, tokens)
     yield rate("core_erc20", "core, ERC-20 transfers", samples, aim=100_000)
     yield Figure(
@@ -45,16 +53,14 @@ def measure_core() -> Iterator[Figure]:
     for signer in world.signers:
         signer.nonce = 0
     samples, _ = _run_rounds(
-        executor, executor.decode(coin_transfers(world.signers, world.holders, CORE_TRANSACTIONS))
+        executor, decode_all(executor, coin_transfers(world.signers, world.holders, CORE_TRANSACTIONS))
     )
     yield rate("core_plain", "core, plain transfers", samples)
     yield _gas_rate(executor, "core_arithmetic", "core, arithmetic loop", _ARITHMETIC_BODY, aim=400)
     yield _gas_rate(executor, "core_keccak", "core, keccak of 32 bytes", _KECCAK_BODY, aim=120)
 
 
-def _run_rounds(
-    executor: Executor, transactions: Sequence["_core.Transaction | tuple[str, str]"]
-) -> tuple[list[Sample], int]:
+def _run_rounds(executor: Executor, transactions: Sequence["_core.Transaction"]) -> tuple[list[Sample], int]:
     """Run the same block several times, dropping it each time; the first round only warms the cache."""
     samples, gas = [], 0
     for _ in range(CORE_ROUNDS + 1):
@@ -71,7 +77,7 @@ def _run_rounds(
     return samples[1:], gas
 
 
-def _add(builder: BlockBuilder, transactions: Sequence["_core.Transaction | tuple[str, str]"]) -> int:
+def _add(builder: BlockBuilder, transactions: Sequence["_core.Transaction"]) -> int:
     return len(builder.add(transactions, missing="skip"))
 
 
@@ -103,30 +109,58 @@ def _gas_rate(executor: Executor, key: str, name: str, body: bytes, *, aim: floa
 
 
 def measure_full(world: World) -> Iterator[Figure]:
-    """Measure whole blocks, from raw transactions to the disk."""
+    """Measure whole blocks, from raw transactions to the disk; then each stage of one block after the other."""
     with disk_store() as store:
         executor = open_executor(world, store)
-        rounds = [
-            [
+
+        def blocks() -> list[list[bytes]]:
+            return [
                 token_transfers(world.signers, world.holders, TOKEN_ADDRESS, BLOCK_TRANSACTIONS)
                 for _ in range(FULL_BLOCKS)
             ]
-            for _ in range(FULL_ROUNDS)
-        ]
-        samples = [timed(partial(_run_blocks, executor, blocks)) for blocks in rounds]
-        yield rate("full_erc20", "full, ERC-20 transfers", samples, aim=12_000)
+
+        samples = [timed(partial(_run_blocks, executor, blocks())) for _ in range(FULL_ROUNDS + 1)][1:]
+        yield rate("full_erc20", "full, ERC-20 transfers, the next block decoded ahead", samples, aim=12_000)
         yield Figure(
             "full_erc20_core",
-            "full, ERC-20 transfers, per core in use",
+            "full, ERC-20 transfers, for each core in use",
             "tx/s",
             tuple(sample.per_core_second for sample in samples),
         )
+        yield from _stages(executor, [raws for _ in range(2) for raws in blocks()])
         executor.close()
 
 
 def _run_blocks(executor: Executor, blocks: Sequence[Sequence[bytes]]) -> int:
-    for raws in blocks:
-        executed = executor.execute(next_data(executor, raws))
+    """Execute blocks as replay and sync do."""
+    ahead, head = DecodeAhead(executor.decode), executor.head
+    data = [
+        BlockData(head.number + place, head.timestamp + 2 * place, head.origin, (), tuple(raws))
+        for place, raws in enumerate(blocks, start=1)
+    ]
+    for each, following in zip_longest(data, data[1:]):
+        executed = executor.execute(each, ahead.take(each, following))
         executor.commit(executed)
-        assert len(executed.data.transactions) == len(raws), "a transfer was left out"
+        assert len(executed.data.transactions) == len(each.transactions), "a transfer was left out"
     return sum(map(len, blocks))
+
+
+def _stages(executor: Executor, blocks: Sequence[Sequence[bytes]]) -> Iterator[Figure]:
+    """Measure the stages of a block apart: what the whole is made of, in microseconds of all cores."""
+    spent: dict[str, list[float]] = {}
+
+    def stage(name: str, work: Callable[[], Result]) -> Result:
+        cpu = time.process_time()
+        result = work()
+        spent.setdefault(name, []).append(1e6 * (time.process_time() - cpu) / BLOCK_TRANSACTIONS)
+        return result
+
+    for raws in blocks:
+        decoded = stage("decode, recover the sender", partial(decode_all, executor, raws))
+        builder = executor.open(executor.head.timestamp + 2, executor.head.origin)
+        stage("execute", partial(_add, builder, decoded))
+        executed = stage("seal: state root, receipts, undo data", builder.seal)
+        stage("commit: rows, one synced write", partial(executor.commit, executed))
+    for name, values in spent.items():
+        key = "stage_" + name.split(":")[0].split(",")[0]
+        yield Figure(key, f"full, of which {name}", "us a tx", tuple(values), low_is_good=True)

@@ -13,7 +13,7 @@ from bench.bitcoin import artifact_reveals
 from bench.measuring import Figure
 from bench.payload import distinct_images
 from bench.sequencing import BenchSequencer
-from bench.world import NEURON, make_world
+from bench.world import NEURON, decode_all, make_world
 from primitives.curve import address_of
 from primitives.ids import Address, ModelId
 from vm.executor import Executor
@@ -118,7 +118,7 @@ class AskingChain:
         for signer, image in zip(self.signers, images, strict=False):
             signer.nonce = 0
             raws.append(signer.sign(ASKER, gas, data=ask(model, image, times)))
-        return [each for each in self.executor.decode(raws) if not isinstance(each, tuple)]
+        return decode_all(self.executor, raws)
 
     def run(
         self, transactions: "Sequence[Transaction]", records: Sequence[InferenceRecord] = ()

@@ -70,9 +70,8 @@ def _transfers(pay: Pay, *, seen: bool) -> list[bytes]:
 
 def _amount(chance: random.Random, *, least_zeros: int) -> int:
     """People send amounts of few digits."""
-    return chance.randrange(1, 10 ** chance.randint(2, 4)) * 10 ** chance.randint(
-        least_zeros, least_zeros + 4
-    )
+    digits, zeros = chance.randint(2, 4), chance.randint(least_zeros, least_zeros + 4)
+    return chance.randrange(1, int(10**digits)) * int(10**zeros)
 
 
 def _fee_cap(chance: random.Random) -> int:

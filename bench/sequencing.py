@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bench.bitcoin import RecordedBitcoin, channel_content, channel_reveals
-from bench.world import World, open_executor
+from bench.world import World, decode_all, open_executor
 from bitai.pipeline import Pipeline
 from bitai.pipeline_events import Epoch, ModelStored
 from primitives.bitcoin.transaction import Transaction
@@ -58,7 +58,7 @@ class BenchSequencer:
         )
         system = epoch.system_transactions if epoch is not None and slot.new_epoch else ()
         builder = self.executor.open(slot.timestamp, slot.origin, system)
-        outcomes = builder.add(self.executor.decode(raws), records)
+        outcomes = builder.add(decode_all(self.executor, raws), records)
         self.executor.commit(builder.seal())
         return outcomes
 

@@ -119,9 +119,9 @@ def _scatter(index: int, signers: Sequence[Signer]) -> int:
 
 def deploy_token(signer: Signer, supply: int) -> bytes:
     """Return the creation of the token by a signer, who then holds all of it."""
-    words = [96, 160, supply, 5, b"Token".ljust(32, b"\0"), 3, b"TKN".ljust(32, b"\0")]
-    words[1] = 96 + 64
-    arguments = b"".join(each if isinstance(each, bytes) else each.to_bytes(32, "big") for each in words)
+    heads = b"".join(each.to_bytes(32, "big") for each in (96, 160, supply))
+    texts = b"".join(len(text).to_bytes(32, "big") + text.ljust(32, b"\0") for text in (b"Token", b"TKN"))
+    arguments = heads + texts
     return signer.sign(b"", 3_000_000, data=bytes.fromhex(TOKEN["bytecode"][2:]) + arguments)
 
 

@@ -5,26 +5,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bench.workload import TOKEN, Signer, balance_slot, make_holders, make_signers
 from bitai.adapters.leveldb import LevelStore
 from primitives.curve import address_of, xonly_public_key
 from primitives.hashes import sha256, sha256d
-from primitives.ids import Address
+from primitives.ids import Address, L1Hash
 from rollup.config import Keys, L1Start, RollupConfig, regtest_config
 from rollup.parameters import REGTEST
 from vm.executor import Executor
 from vm.genesis import GenesisAccount, GenesisNeuron
 from vm.store import KeyValueStore
 from vm.stored_models import StoredModels
-from vm.types import BlockData, SystemTransaction
+
+if TYPE_CHECKING:
+    from vm._core import Transaction
 
 TOKEN_ADDRESS: Final = Address(b"\x70" * 20)
 BATCHER: Final = sha256(b"batcher of the benchmark")
 NEURON: Final = sha256(b"neuron of the benchmark")
 START_TIME: Final = 1_700_000_000
-START: Final = L1Start(110, sha256d(b"start of the benchmark"), tuple(START_TIME - 10 + n for n in range(11)))
+START: Final = L1Start(
+    110, L1Hash(sha256d(b"start of the benchmark")), tuple(START_TIME - 10 + n for n in range(11))
+)
 SENDERS: Final = 500
 HOLDERS: Final = 50_000
 _FUNDS_WEI: Final = 1_000 * 10**18
@@ -72,16 +76,15 @@ def open_executor(world: World, store: KeyValueStore) -> Executor:
     return Executor(world.config.chain_spec(), store, StoredModels(store))
 
 
+def decode_all(executor: Executor, raws: Sequence[bytes]) -> "list[Transaction]":
+    """Decode transactions that are all good."""
+    decoded = [each for each in executor.decode(raws) if not isinstance(each, tuple)]
+    assert len(decoded) == len(raws), "a transaction does not decode"
+    return decoded
+
+
 @contextmanager
 def disk_store() -> Iterator[LevelStore]:
     """Open a new database on this machine's disk for a while."""
     with TemporaryDirectory(prefix="bitai-bench-") as folder, LevelStore(Path(folder) / "chain") as store:
         yield store
-
-
-def next_data(
-    executor: Executor, raws: Sequence[bytes], system: Sequence[SystemTransaction] = ()
-) -> BlockData:
-    """Return block data that follows the head, within its epoch."""
-    head = executor.head
-    return BlockData(head.number + 1, head.timestamp + 2, head.origin, tuple(system), tuple(raws))
