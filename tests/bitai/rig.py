@@ -1,6 +1,7 @@
 """A sequencing node in memory: real executor, pool, admission, sequencer and dispatcher; no Bitcoin, no disk."""
 
 import asyncio
+import io
 import json
 from contextlib import AsyncExitStack
 from importlib.resources import files
@@ -194,7 +195,7 @@ class Rig:
     async def post(self, body, **how):
         """POST a body as it is; return status and what came back, parsed."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        async with self.session.post(self.rpc_url, data=raw, **how) as response:
+        async with self.session.post(self.rpc_url, data=io.BytesIO(raw), **how) as response:
             text = await response.text()
             return response.status, json.loads(text) if text.startswith(("{", "[")) else text
 
