@@ -66,12 +66,13 @@ InferCallback: TypeAlias = Callable[[bytes, bytes, bytes, int], tuple[int, bytes
 """(model id, input, params, max output) -> (status, output) of an on-chain model. Asked once per request
 hash and executor. The output must not be longer than max output."""
 
-AnswerCallback: TypeAlias = Callable[[int, InferenceRequest], Answer | None]
-"""(position of the transaction in this `run`, 0 in `call`; the neuron-tier call) -> its answer, or None if
-there is none. Asked when the facts of the model accept the call and the transaction's `answers` do not hold
-its request hash; what it answers counts as if it had been among them. Python judges records here, where the
-model and the input are known: whether the record's signature is for this model, and what the manifest says
-of the input (BAD_INPUT needs no neuron; the answer then has neuron None and index -1, which is no record)."""
+AnswerCallback: TypeAlias = Callable[[int | None, InferenceRequest], Answer | None]
+"""(position of the transaction in this `run`, 0 in `call`, None for a system transaction, which has no records;
+the neuron-tier call) -> its answer, or None if there is none. Asked when the facts of the model accept the
+call and the transaction's `answers` do not hold its request hash; what it answers counts as if it had been
+among them. Python judges records here, where the model and the input are known: whether the record's
+signature is for this model, and what the manifest says of the input (BAD_INPUT needs no neuron; the answer
+then has neuron None and index -1, which is no record)."""
 
 BlockHashCallback: TypeAlias = Callable[[int], bytes | None]
 """Hash of the L2 block with this number (one of the last 256), for BLOCKHASH; None reads as zero."""
@@ -453,7 +454,10 @@ class BlockExecutor:
 
     @property
     def gas_left(self) -> int:
-        """Gas that transactions may still declare in this block."""
+        """Gas that transactions may still declare in this block.
+
+        Used gas is gone, and so is what transactions declared that replay ran and left out.
+        """
 
     @property
     def ordinary_gas_used(self) -> int: ...

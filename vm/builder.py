@@ -193,12 +193,14 @@ class BlockBuilder:
         status, output = self._plan.lane.run_on_chain(ModelId(model_id), input_bytes, params, max_output)
         return int(status), output
 
-    def _answer(self, position: int, request: "InferenceRequest") -> "Answer | None":
+    def _answer(self, position: int | None, request: "InferenceRequest") -> "Answer | None":
         """Answer a neuron call by the manifest if it refuses the input, else by a record that stands."""
         model_id = ModelId(request.model_id)
         status = self._plan.lane.check(model_id, request.input, request.params, request.max_output)
         if status != Status.OK:
             return int(status), b"", None, -1
+        if position is None:
+            return None
         candidates = self._candidates.get((position, request.request_hash))
         model = self._plan.models.facts(model_id)
         if not candidates or model is None:

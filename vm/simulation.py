@@ -116,7 +116,7 @@ class Simulator:
         status, output = self._lane.run_on_chain(ModelId(model_id), input_bytes, params, max_output)
         return int(status), output
 
-    def _answer(self, position: int, request: "InferenceRequest") -> "Answer | None":
+    def _answer(self, position: int | None, request: "InferenceRequest") -> "Answer | None":
         """Answer what needs no neuron."""
         del position
         status = self._lane.check(

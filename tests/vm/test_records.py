@@ -128,6 +128,24 @@ def test_without_a_record_the_transaction_waits_or_is_left_out(asking):
     assert [outcome.code for outcome in left_out.outcomes] == ["", "infer.no_record"]
 
 
+def test_a_block_that_left_out_stopped_transactions_is_made_again_without_them(asking):
+    """What stopped transactions cost in replay is in no hash: the block's own data makes the same block."""
+    alice, bob, carol = asking.accounts[:3]
+    stopped = [question(asking, nonce=alice.nonce) for _ in range(3)]
+    data = asking.data(
+        *stopped,
+        question(asking, bytes(64), account=1, nonce=bob.nonce),
+        carol.sign(b"\1" * 20, nonce=carol.nonce),
+        records=[asking.record(bytes(64), tx_index=3)],
+    )
+    executor = asking.executor
+    block = executor.execute(data)
+    assert [outcome.code for outcome in block.outcomes] == ["infer.no_record"] * 3 + ["", ""]
+    again = executor.execute(block.data)
+    assert (again.hash, again.data) == (block.hash, block.data)
+    assert [outcome.kind for outcome in again.outcomes] == ["included", "included"]
+
+
 def wrong_records(world: World):
     """Records that break one rule each."""
     height = world.executor.head.origin.height

@@ -401,7 +401,7 @@ def test_mac_budgets_of_a_block() -> None:
 
 
 def test_a_transaction_that_left_no_trace_spends_no_budget() -> None:
-    """Parked and skipped transactions give their MACs back."""
+    """Parked transactions give their MACs back."""
     mixed = twice(a.infer_calldata(CHAIN_MODEL, INPUT), a.infer_calldata(NEURON_MODEL, INPUT))
     lab = make_lab(mixed)
     executor = lab.open()
@@ -412,6 +412,46 @@ def test_a_transaction_that_left_no_trace_spends_no_budget() -> None:
     executor.run(decode(raw), [answer(b"x")])
     assert executor.on_chain_macs_left == 50_000_000 - 30_000
     assert executor.neuron_macs_left == 4_000_000_000 - 2_000_001
+
+
+def test_replay_stops_running_what_leaves_no_trace() -> None:
+    """Data full of unanswered calls costs a block's gas to run, not its length times that; the rest is not run."""
+    lab = make_lab(twice(a.infer_calldata(CHAIN_MODEL, INPUT), a.infer_calldata(NEURON_MODEL, INPUT)))
+    executor = lab.open(gas_limit=5_500_000)
+    raw = KEY.sign(ASKER)
+    outcomes = executor.run(
+        decode(*[raw] * 100, OTHER.sign(ASKER, nonce=0), OTHER.sign(POOL, gas=400_000, nonce=0))
+    )
+    codes = [outcome.code for outcome in outcomes]
+    assert codes == ["infer.no_record"] * 5 + ["tx.block_gas"] * 96 + [None]
+    assert executor.on_chain_macs_left == 50_000_000 - 5 * 30_000
+    assert executor.gas_left == 5_500_000 - 5 * 1_000_000 - 21_000
+    assert executor.ordinary_gas_used == 21_000
+
+
+def test_replay_stops_running_models_for_what_leaves_no_trace() -> None:
+    """The MACs of transactions left out are gone: on-chain models run no more than one block's worth."""
+    calls = twice(a.infer_calldata(CHAIN_MODEL, INPUT), a.infer_calldata(NEURON_MODEL, INPUT))
+    lab = make_lab(calls, on_chain_mac_limit=70_000)
+    executor = lab.open()
+    codes = [outcome.code for outcome in executor.run(decode(*[KEY.sign(ASKER, nonce=0)] * 4))]
+    assert codes == ["infer.no_record"] * 2 + ["infer.block_mac_limit"] * 2
+    assert executor.on_chain_macs_left == 10_000
+    assert executor.gas_left == 60_000_000 - 4 * 1_000_000
+
+
+@pytest.mark.parametrize("missing", ["park", "skip"])
+def test_nobody_is_asked_for_more_than_a_block_has(missing: "_core.Missing") -> None:
+    """A neuron call that takes its transaction above any block's MACs is refused before it is parked or answered."""
+    second = b"\4\3\2\1"
+    lab = make_lab(twice(a.infer_calldata(NEURON_MODEL, INPUT), a.infer_calldata(NEURON_MODEL, second)),
+                   neuron_mac_limit=4_000_001)  # fmt: skip
+    answers = answer(b"one")
+    raw = decode(KEY.sign(ASKER))
+    assert lab.open().run(raw, [answers], missing=missing)[0].code == "infer.transaction_mac_limit"
+    answers[_core.request_hash(NEURON_MODEL, second, b"", 32)] = (OK, b"two", NEURON_B, 1)
+    assert lab.open().run(raw, [answers], missing=missing)[0].code == "infer.transaction_mac_limit"
+    assert lab.open().run(raw, [answers], missing="unavailable")[0].used_records == [0]
 
 
 def test_ordinary_gas_alone_counts_for_the_base_fee() -> None:

@@ -164,6 +164,28 @@ def test_a_neuron_call_in_one_is_unavailable() -> None:
     assert lab.state.storage(CONTRACT, slot(0)) == 3 + 1
 
 
+def test_what_the_manifest_refuses_in_one_is_bad_input() -> None:
+    """The host is asked without a position, so the manifest speaks before nobody can answer."""
+    ask = a.call(a.CALL, _core.INFER_ADDRESS, a.infer_calldata(NEURON_MODEL, b"in"))
+    lab = make_lab(ask + a.code(a.POP, a.push(32), a.PUSH0, a.PUSH0, a.RETURNDATACOPY, a.PUSH0, a.MLOAD,
+                                a.push(1), a.ADD, a.PUSH0, a.SSTORE))  # fmt: skip
+    asked: list[int | None] = []
+
+    def check(position: int | None, _: _core.InferenceRequest) -> "_core.Answer":
+        asked.append(position)
+        return 1, b"", None, -1
+
+    lab.host = _core.Host(
+        models=lambda _: (1, 1_000, 2, 8, True),
+        infer=lab.ask_infer,  # type: ignore[arg-type]
+        block_hash=lab.hashes.get,
+        answer=check,
+    )
+    assert run(lab, system())[0].status == 1
+    assert asked == [None]
+    assert lab.state.storage(CONTRACT, slot(0)) == 1 + 1
+
+
 def test_opening_calls_publish_origin_and_parent() -> None:
     """The origin hash is readable by timestamp, the parent's hash by number."""
     lab = make_lab()

@@ -24,6 +24,8 @@ use crate::tx::transaction::Tx;
 /// What the block holds so far.
 pub(crate) struct Progress {
     pub(crate) gas_used: u64,
+    /// Gas declared by transactions that replay ran and left out: free for them, not for the nodes that ran them.
+    wasted_gas: u64,
     pub(crate) infer_gas: u64,
     pub(crate) minted: U256,
     pub(crate) receipts: Vec<Arc<ReceiptFacts>>,
@@ -47,6 +49,7 @@ impl Pending {
         let cfg = configuration(lane.rules.chain_id);
         let progress = Progress {
             gas_used: 0,
+            wasted_gas: 0,
             infer_gas: 0,
             minted: U256::ZERO,
             receipts: Vec::new(),
@@ -64,7 +67,7 @@ impl Pending {
 
     /// Gas that transactions may still declare.
     pub(crate) fn gas_left(&self) -> u64 {
-        self.env.gas_limit.saturating_sub(self.progress.gas_used)
+        self.progress.gas_left(&self.env)
     }
 
     pub(crate) fn ordinary_gas(&self) -> u64 {
@@ -179,7 +182,7 @@ fn run_system(evm: &mut Evm, progress: &mut Progress, tx: &SystemTransaction) ->
 }
 
 fn run_user(evm: &mut Evm, env: &BlockEnv, progress: &mut Progress, tx: &Tx) -> Result<Ended> {
-    if tx.env.gas_limit > env.gas_limit.saturating_sub(progress.gas_used) {
+    if tx.env.gas_limit > progress.gas_left(env) {
         return Ok(Ended::skipped(
             "tx.block_gas",
             "the block has less gas left than the transaction declares",
@@ -192,7 +195,14 @@ fn run_user(evm: &mut Evm, env: &BlockEnv, progress: &mut Progress, tx: &Tx) -> 
         Err(error) => {
             return match evm.ctx.chain.turn.stop.take() {
                 Some(Stop::Park(request)) => Ok(Ended::Parked(Box::new(request))),
-                Some(Stop::Skip(code, message)) => Ok(Ended::skipped(code, message)),
+                Some(Stop::Skip(code, message)) => {
+                    // Only replay counts: whoever wrote the data could have left such a transaction out.
+                    if evm.ctx.chain.missing == Missing::Skip {
+                        progress.wasted_gas += tx.env.gas_limit;
+                        evm.ctx.chain.waste();
+                    }
+                    Ok(Ended::skipped(code, message))
+                }
                 Some(Stop::Fail(failure)) => Err(failure),
                 None => Err(failure(error)),
             };
@@ -233,6 +243,11 @@ struct Identity {
 }
 
 impl Progress {
+    /// Gas that transactions may still declare.
+    fn gas_left(&self, env: &BlockEnv) -> u64 {
+        env.gas_limit.saturating_sub(self.gas_used).saturating_sub(self.wasted_gas)
+    }
+
     /// Adds an executed transaction; answers its receipt and the records it used.
     fn include(
         &mut self,

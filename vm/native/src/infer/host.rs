@@ -81,8 +81,8 @@ impl Callbacks {
         })
     }
 
-    /// Answer to a neuron-tier call of the transaction at `position`, if the host knows one.
-    pub(crate) fn answer(&self, position: usize, request: &Request) -> Result<Option<Answer>> {
+    /// Answer to a neuron-tier call of the transaction at `position` (None: a system transaction), if the host knows one.
+    pub(crate) fn answer(&self, position: Option<usize>, request: &Request) -> Result<Option<Answer>> {
         let Some(callback) = &self.answer else { return Ok(None) };
         Python::attach(|py| {
             let answer = callback.call1(py, (position, InferenceRequest(request.clone())))?;

@@ -89,10 +89,11 @@ pub(crate) struct Lane {
     callbacks: Arc<Callbacks>,
     models: HashMap<B256, Option<ModelFacts>>,
     outputs: HashMap<B256, Output>,
+    /// MACs of included transactions, and of those that replay ran and left out.
     macs_used: [u64; 2],
     pub(crate) missing: Missing,
     answers: Option<Arc<Answers>>,
-    /// Which transaction the host is asked about; None: it is not asked.
+    /// Which transaction the host is asked about; None: a system transaction.
     position: Option<usize>,
     pub(crate) turn: Turn,
 }
@@ -133,6 +134,11 @@ impl Lane {
         turn
     }
 
+    /// Ends a transaction that replay ran and leaves out: its MACs are spent all the same.
+    pub(crate) fn waste(&mut self) {
+        self.end();
+    }
+
     pub(crate) fn macs_left(&self, tier: Tier) -> u64 {
         self.rules.mac_limit(tier).saturating_sub(self.macs_used[tier as usize])
     }
@@ -165,6 +171,10 @@ impl Lane {
         let gas = self.rules.price(facts.tier, facts.macs, max_output);
         if gas > gas_left {
             return Asked::OutOfGas;
+        }
+        // Before anybody is asked: a transaction that no block has room for gets nobody's work.
+        if let Some(asked) = self.refuse_above_any_block(facts.tier, facts.macs) {
+            return asked;
         }
         let seed = B256::ZERO;
         let request = Request {
@@ -257,13 +267,24 @@ impl Lane {
     /// Answer among those of the transaction; else the host's, kept among them.
     fn known_answer(&mut self, request: &Request) -> Result<Option<Answer>> {
         let given = self.answers.as_ref().and_then(|answers| answers.get(&request.hash)).cloned();
-        let (None, Some(position)) = (&given, self.position) else { return Ok(given) };
-        let answer = self.callbacks.answer(position, request)?;
+        if given.is_some() {
+            return Ok(given);
+        }
+        let answer = self.callbacks.answer(self.position, request)?;
         if let Some(answer) = &answer {
             let answers = Arc::make_mut(self.answers.get_or_insert_default());
             answers.insert(request.hash, answer.clone());
         }
         Ok(answer)
+    }
+
+    /// How a call ends with which its transaction asks for more MACs than any block has.
+    fn refuse_above_any_block(&mut self, tier: Tier, macs: u64) -> Option<Asked> {
+        if self.turn.macs[tier as usize].saturating_add(macs) <= self.rules.mac_limit(tier) {
+            return None;
+        }
+        let message = "asks for more MACs than any block has";
+        Some(self.refuse_over_budget("infer.transaction_mac_limit", message))
     }
 
     /// Takes MACs from the block's budget; answers how the call ends if they are not there.
@@ -273,14 +294,16 @@ impl Lane {
             self.turn.macs[tier as usize] = spent;
             return None;
         }
-        Some(if self.missing == Missing::Unavailable {
+        let message = "asks for more MACs than this block has left";
+        Some(self.refuse_over_budget("infer.block_mac_limit", message))
+    }
+
+    fn refuse_over_budget(&mut self, code: &'static str, message: &'static str) -> Asked {
+        if self.missing == Missing::Unavailable {
             // Such a transaction stands where it stands: it cannot wait for another block.
-            self.refuse(UNAVAILABLE)
-        } else if spent > self.rules.mac_limit(tier) {
-            self.stop(Stop::Skip("infer.transaction_mac_limit", "asks for more MACs than any block has"))
-        } else {
-            self.stop(Stop::Skip("infer.block_mac_limit", "asks for more MACs than this block has left"))
-        })
+            return self.refuse(UNAVAILABLE);
+        }
+        self.stop(Stop::Skip(code, message))
     }
 
     /// An answer that is none: it costs the base gas only and has no output.
