@@ -224,15 +224,6 @@ def join_amount(exponent: int, mantissa: bytes) -> int:
     return value
 
 
-def group(values: Sequence[bytes], counts: Iterable[int]) -> list[tuple[bytes, ...]]:
-    """Cut a column into consecutive groups of the given sizes."""
-    groups, start = [], 0
-    for count in counts:
-        groups.append(tuple(values[start : start + count]))
-        start += count
-    return groups
-
-
 def flatten(groups: Iterable[Iterable[bytes]]) -> list[bytes]:
     """Return the groups' values as one column."""
     return list(chain.from_iterable(groups))

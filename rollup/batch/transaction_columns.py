@@ -1,14 +1,16 @@
 """The columns of a batch's transactions: kinds, each field of those taken apart, those kept whole."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, pairwise
 from typing import Final
 
 from primitives import rlp
 from primitives.errors import InvalidInput
 from primitives.ids import HASH_BYTES
-from rollup.batch.columns import ColumnReader, ColumnWriter, Table, flatten, group
+from rollup.batch.columns import ColumnReader, ColumnWriter, Table, flatten
 from rollup.batch.transactions import (
     DYNAMIC_FEE,
+    FIELDS,
     KINDS,
     LEGACY,
     SET_CODE,
@@ -22,6 +24,11 @@ from rollup.batch.transactions import (
 
 SELECTOR_BYTES: Final = 4
 _WORD_BYTES: Final = 32
+_ENTRY_BYTES: Final = 23
+"""The least that an access list's entry takes as RLP: two list prefixes and an address."""
+_SLOT_BYTES: Final = 33
+_MIN_AUTHORIZATION_BYTES: Final = 27
+"""As RLP: a list prefix, an address, and five integers of at least one byte."""
 
 
 def write_transactions(writer: ColumnWriter, raws: Sequence[bytes], addresses: Table, chain_id: int) -> None:
@@ -78,8 +85,10 @@ def _read_fields(
     priority_fees = iter(reader.amounts(sum(_has_priority_fee(kind) for kind in kinds)))
     recipients = addresses.read(reader, count)
     values, data = reader.amounts(count), _read_data(reader, count, limit)
-    access_lists = iter(_read_access_lists(reader, sum(kind != LEGACY for kind in kinds), addresses, limit))
-    authorizations = iter(_read_authorizations(reader, sum(kind == SET_CODE for kind in kinds), addresses))
+    room = limit - sum(map(len, data))
+    typed = [kind for kind in kinds if kind != LEGACY]
+    access_lists = _read_access_lists(reader, typed, addresses, room)
+    authorizations = _read_authorizations(reader, typed.count(SET_CODE), addresses, room)
     parities, rs, ss = reader.bits(count), _integers(reader, count), _integers(reader, count)
     return (
         Fields(
@@ -138,14 +147,34 @@ def _write_access_lists(writer: ColumnWriter, lists: Sequence[AccessList], addre
     writer.raw(flatten(slots for _, slots in entries))
 
 
-def _read_access_lists(reader: ColumnReader, count: int, addresses: Table, limit: int) -> list[AccessList]:
-    entry_counts = reader.uvarints(count)
-    entries = _bounded_sum(entry_counts, limit)
-    found = addresses.read_all(reader, entries)
-    slot_counts = reader.uvarints(entries)
-    slots = group(reader.fixed(_bounded_sum(slot_counts, limit), HASH_BYTES), slot_counts)
-    pairs = iter(list(zip(found, slots, strict=True)))
-    return [tuple(next(pairs) for _ in range(each)) for each in entry_counts]
+def _read_access_lists(
+    reader: ColumnReader, kinds: Sequence[int], addresses: Table, limit: int
+) -> Iterator[AccessList]:
+    """Read the access lists of transactions of these kinds; each is built when it is asked for.
+
+    What they unfold to is bounded before anything is built: one byte here can stand for 23 there.
+    """
+    entry_counts = reader.uvarints(len(kinds))
+    _require_room(entry_counts, [0] * len(kinds), limit)
+    found = addresses.read_all(reader, sum(entry_counts))
+    slot_counts = reader.uvarints(len(found))
+    cuts = _cut(entry_counts)
+    totals = [sum(slot_counts[start:end]) for start, end in cuts]
+    _require_room(entry_counts, totals, limit)
+    for kind, entries, slots in zip(kinds, entry_counts, totals, strict=True):
+        _require_items(FIELDS[kind] + 3 * entries + slots)
+    words = reader.take(HASH_BYTES * sum(totals))
+
+    def build() -> Iterator[AccessList]:
+        place = 0
+        for start, end in cuts:
+            entries = []
+            for address, count in zip(found[start:end], slot_counts[start:end], strict=True):
+                entries.append((address, tuple(_split_words(words, place, count))))
+                place += count
+            yield tuple(entries)
+
+    return build()
 
 
 def _write_authorizations(
@@ -162,28 +191,54 @@ def _write_authorizations(
 
 
 def _read_authorizations(
-    reader: ColumnReader, count: int, addresses: Table
-) -> list[tuple[Authorization, ...]]:
+    reader: ColumnReader, count: int, addresses: Table, limit: int
+) -> Iterator[tuple[Authorization, ...]]:
+    """Read the authorizations of `count` transactions; each list is built when it is asked for."""
     counts = reader.uvarints(count)
     total = sum(counts)
-    columns = zip(
-        reader.uvarints(total),
-        addresses.read_all(reader, total),
-        reader.uvarints(total),
-        reader.bits(total),
-        _integers(reader, total),
-        _integers(reader, total),
-        strict=True,
-    )
-    entries = iter([Authorization(*values) for values in columns])
-    return [tuple(next(entries) for _ in range(each)) for each in counts]
+    if _MIN_AUTHORIZATION_BYTES * total > limit:
+        raise _too_large("authorizations", limit)
+    for each in counts:
+        _require_items(FIELDS[SET_CODE] + 7 * each)
+    chain_ids, found = reader.uvarints(total), addresses.read_all(reader, total)
+    nonces, parities = reader.uvarints(total), reader.bits(total)
+    rs, ss = reader.take(_WORD_BYTES * total), reader.take(_WORD_BYTES * total)
+
+    def build(index: int) -> Authorization:
+        (r,), (s,) = _split_words(rs, index, 1), _split_words(ss, index, 1)
+        numbers = (int.from_bytes(r, "big"), int.from_bytes(s, "big"))
+        return Authorization(chain_ids[index], found[index], nonces[index], parities[index], *numbers)
+
+    return (tuple(build(index) for index in range(start, end)) for start, end in _cut(counts))
 
 
-def _bounded_sum(counts: Sequence[int], limit: int) -> int:
-    total = sum(counts)
-    if total > limit:
-        raise InvalidInput("batch.too_large", "access lists are longer than allowed", limit=limit)
-    return total
+def _require_room(entry_counts: Sequence[int], slot_counts: Sequence[int], limit: int) -> None:
+    """Refuse access lists whose RLP does not fit, each into a transaction and all into `limit`."""
+    sizes = [
+        _ENTRY_BYTES * entries + _SLOT_BYTES * slots
+        for entries, slots in zip(entry_counts, slot_counts, strict=True)
+    ]
+    if sum(sizes) > limit or max(sizes, default=0) > rlp.MAX_BYTES:
+        raise _too_large("access lists", limit)
+
+
+def _require_items(items: int) -> None:
+    """Refuse a transaction of more RLP items than a reader takes: such a one would have been kept whole."""
+    if items >= rlp.MAX_ITEMS:  # the transaction itself is one more
+        raise _too_large("lists", rlp.MAX_ITEMS)
+
+
+def _too_large(what: str, limit: int) -> InvalidInput:
+    return InvalidInput("batch.too_large", f"{what} are longer than allowed", limit=limit)
+
+
+def _cut(counts: Iterable[int]) -> list[tuple[int, int]]:
+    return list(pairwise(accumulate(counts, initial=0)))
+
+
+def _split_words(data: bytes, first: int, count: int) -> list[bytes]:
+    starts = range(first * _WORD_BYTES, (first + count) * _WORD_BYTES, _WORD_BYTES)
+    return [data[start : start + _WORD_BYTES] for start in starts]
 
 
 def _has_priority_fee(kind: int) -> bool:

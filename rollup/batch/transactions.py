@@ -18,7 +18,8 @@ WHOLE: Final = 0xFF
 KINDS: Final = frozenset({LEGACY, ACCESS_LIST, DYNAMIC_FEE, SET_CODE, WHOLE})
 
 _REPLAY_PROTECTED: Final = 35
-_FIELDS: Final = {LEGACY: 9, ACCESS_LIST: 11, DYNAMIC_FEE: 12, SET_CODE: 13}
+FIELDS: Final = {LEGACY: 9, ACCESS_LIST: 11, DYNAMIC_FEE: 12, SET_CODE: 13}
+"""RLP items that each type has at its top."""
 _U64: Final = 2**64
 
 AccessList: TypeAlias = "tuple[tuple[bytes, tuple[bytes, ...]], ...]"
@@ -90,9 +91,9 @@ def put_together(fields: Fields, chain_id: int) -> bytes:
 def _parse(raw: bytes, chain_id: int) -> Fields | None:
     """Read any of the four types; None or InvalidInput for what is not one of them."""
     kind = raw[0] if raw and raw[0] < 0x80 else LEGACY
-    if kind not in _FIELDS or (kind == LEGACY and raw[:1] == b"\0"):
+    if kind not in FIELDS or (kind == LEGACY and raw[:1] == b"\0"):
         return None
-    items = rlp.decode_list(raw if kind == LEGACY else raw[1:], _FIELDS[kind])
+    items = rlp.decode_list(raw if kind == LEGACY else raw[1:], FIELDS[kind])
     if kind != LEGACY and _small(items.pop(0)) != chain_id:
         return None
     nonce = _small(items.pop(0))

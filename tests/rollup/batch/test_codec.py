@@ -1,11 +1,14 @@
 """A batch has one encoding, holds any bytes, and nothing decodes that the encoder did not make."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from primitives.errors import InvalidInput
 from rollup.batch.codec import Batch, BatchBlock, BatchFormat, decode_batch, encode_batch
+from rollup.batch.columns import ColumnWriter, Table
 from rollup.batch.transactions import WHOLE, put_together, take_apart
 from rollup.limits import Limits
 from tests.rollup.batch.strategies import CHAIN_ID, FORM, batches, fields, raws
@@ -97,6 +100,57 @@ def test_a_table_cannot_unfold_to_more_than_the_bound():
     assert len(data) < 5_000 < len(raw)
     with pytest.raises(InvalidInput, match=r"batch\.too_large"):
         decode_batch(FORM, data, Limits(decompressed_bytes=10_000))
+
+
+def _repeat_entries(transactions, entries):
+    """A batch of type 1 transactions, each with one address in its access list again and again."""
+    once = put_together(take_apart(_transfer(), CHAIN_ID)._replace(kind=1, priority_fee=0), CHAIN_ID)
+    writer, addresses = ColumnWriter(), Table(20)
+    fields_ = [take_apart(once, CHAIN_ID)] * transactions
+    writer.octets([0])
+    writer.uvarints([1, 1, 100, 7])
+    writer.raw([b"\1\2\3\4"])
+    writer.uvarints([transactions, 0])
+    writer.octets([1] * transactions)
+    writer.uvarints(each.nonce for each in fields_)
+    writer.uvarints(each.gas_limit for each in fields_)
+    writer.amounts([each.fee for each in fields_])
+    writer.amounts([])
+    addresses.write(writer, [each.to or None for each in fields_])
+    writer.amounts([each.value for each in fields_])
+    writer.uvarints(len(each.data) for each in fields_)
+    Table(4).write(writer, [each.data[:4] for each in fields_ if len(each.data) >= 4])
+    writer.raw(each.data[4:] for each in fields_)
+    writer.uvarints([entries] * transactions)
+    addresses.write(writer, [b"\7" * 20] * (entries * transactions))
+    writer.uvarints([0] * (entries * transactions))
+    writer.bits([each.parity for each in fields_])
+    writer.raw(each.r.to_bytes(32, "big") for each in fields_)
+    writer.raw(each.s.to_bytes(32, "big") for each in fields_)
+    return writer.finish()
+
+
+@pytest.mark.parametrize(("transactions", "entries", "megabytes"), [(1, 740_000, 64), (9, 10_200, 2)])
+def test_repeated_entries_do_not_fill_memory(transactions, entries, megabytes):
+    """A channel of 200 bytes unfolds to very many entries: refused before they are built."""
+    data = _repeat_entries(transactions, entries)
+    limits = Limits(decompressed_bytes=megabytes << 20)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidInput, match=r"batch\.too_large"):
+            decode_batch(FORM, data, limits)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5 * limits.decompressed_bytes
+
+
+def test_repeated_entries_that_fit_are_read():
+    """Below the bound nothing is refused."""
+    data = _repeat_entries(2, 500)
+    decoded, code = decode(data)
+    assert not code
+    assert encode_batch(FORM, decoded) == data
 
 
 @pytest.mark.parametrize(
