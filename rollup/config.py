@@ -34,7 +34,8 @@ REGTEST_CHAIN_ID: Final = 0xB17A1
 """726,945: listed for no public network, and not one of the two that an older BitAI network used."""
 INFER_OPCODE: Final = 0xB0
 """Unassigned in Osaka; 0 in a configuration switches the instruction off and leaves the precompile."""
-TAG_BYTES: Final = 4
+CONFIG_VERSION: Final = 0
+"""Of the configuration's form and of the rules it names; a release that reads others adds them here."""
 _IDENTITY_TAG: Final = "BitAI/config"
 _HALVINGS: Final[Mapping[str, int]] = {"regtest": 150}
 _HALVING: Final = 210_000
@@ -98,11 +99,6 @@ class RollupConfig:
     def identity(self) -> Hash32:
         """The chain's identity: tagged hash of the canonical JSON."""
         return tagged_hash(_IDENTITY_TAG, _canonical(_to_json(self)))
-
-    @property
-    def tag(self) -> bytes:
-        """The four bytes that every envelope of the chain carries."""
-        return self.identity[:TAG_BYTES]
 
     @property
     def halving_interval(self) -> int:
@@ -255,12 +251,14 @@ def _to_json(config: RollupConfig) -> dict[str, Json]:
         "l1_start": {"hash": display_hash(start.hash), "height": start.height, "times": list(start.times)},
         "limits": _flat_to_json(config.limits),
         "parameters": _flat_to_json(config.parameters),
+        "version": CONFIG_VERSION,
     }
 
 
 def _from_json(value: object) -> RollupConfig:
+    _check_version(value)
     names = {"chain_id", "execution", "genesis", "keys", "l1_network", "l1_start", "limits", "parameters"}
-    part = _object(value, names)
+    part = _object(value, {*names, "version"})
     network = part["l1_network"]
     if not isinstance(network, str):
         raise _malformed("l1_network is a word")
@@ -279,6 +277,19 @@ def _from_json(value: object) -> RollupConfig:
         parameters=_flat_from_json(Parameters, part["parameters"]),
         limits=_flat_from_json(Limits, part["limits"]),
     )
+
+
+def _check_version(value: object) -> None:
+    """Look at the version before anything else: a later one may have other keys."""
+    version = _integer(value.get("version")) if isinstance(value, Mapping) else CONFIG_VERSION
+    if version != CONFIG_VERSION:
+        raise ConfigError(
+            "config.version",
+            "the rollup configuration is of a version that this release cannot read",
+            fix="update bitai-node to a newer release",
+            version=version,
+            known=CONFIG_VERSION,
+        )
 
 
 def _start_from_json(value: object) -> L1Start:

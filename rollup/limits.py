@@ -35,6 +35,12 @@ class Limits:
     """Blocks of one batch: nine hours of two-second blocks, so one night is caught up in a few."""
     channel_transactions: int = 524_288
     """Transactions of one batch, and again its records; 128 bytes each fill `decompressed_bytes`."""
+    epoch_blocks: int = 16_384
+    """Blocks that take effect at one L1 block. A channel of empty blocks is 44 bytes, so channels alone bound
+    nothing: 64 of them would be a million blocks to execute. Nine hours of blocks an L1 block catch up with
+    any outage."""
+    epoch_transactions: int = 524_288
+    """Transactions that take effect at one L1 block, and again records: one full channel."""
     open_artifacts: int = 1_024
     """Artifacts with chunks missing. A slot costs a Bitcoin transaction, all a third of a block."""
     signer_artifacts: int = 8
@@ -62,6 +68,8 @@ class Limits:
             raise _refusal("count", "frames and chunks are counted in 16 bits")
         if self.buffered_bytes < self.channel_bytes or self.artifact_buffered_bytes < self.artifact_bytes:
             raise _refusal("buffer", "a buffer is smaller than one thing it holds")
+        if self.epoch_blocks < self.channel_blocks or self.epoch_transactions < self.channel_transactions:
+            raise _refusal("epoch", "an L1 block takes less than one channel holds")
 
 
 def _refusal(reason: str, message: str) -> ConfigError:

@@ -51,6 +51,8 @@ class VoidCode(StrEnum):
     """Beyond the drift with transactions."""
     DRIFT_JUMP = "block.drift_jump"
     """Beyond the drift by more than one block time."""
+    EPOCH_FULL = "block.epoch_full"
+    """More blocks, transactions or records than take effect at one L1 block; so is what comes after it there."""
 
 
 class ArtifactCode(StrEnum):

@@ -6,8 +6,9 @@ state comes out.
 Spec: docs/spec/derivation.md.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from primitives.bitcoin.envelope import Envelope, EnvelopeKind
 from primitives.errors import InvalidInput, InvariantViolation
@@ -38,6 +39,26 @@ class Transition:
     state: DerivationState
     signals: tuple[Derived, ...]
     duties: tuple[()] = ()
+
+
+class _Room(NamedTuple):
+    """What may still take effect at an L1 block."""
+
+    blocks: int
+    transactions: int
+    records: int
+
+    @property
+    def is_valid(self) -> bool:
+        return min(self) >= 0
+
+    def after(self, blocks: Sequence[BatchBlock | BlockData]) -> "_Room":
+        """Return what is left when these have taken effect."""
+        return _Room(
+            self.blocks - len(blocks),
+            self.transactions - sum(len(block.transactions) for block in blocks),
+            self.records - sum(len(block.records) for block in blocks),
+        )
 
 
 def step(config: RollupConfig, state: DerivationState, event: L1Block) -> Transition:
@@ -95,22 +116,27 @@ def _take_frame(
 def _read_channels(
     config: RollupConfig, state: DerivationState, height: int
 ) -> tuple[DerivationState, tuple[ChannelOutcome, ...], tuple[BlockData, ...]]:
-    """Read every channel whose turn it is."""
+    """Read every channel whose turn it is; once a block did not fit, later channels are void unread."""
     outcomes: list[ChannelOutcome] = []
+    room: _Room | None = _Room(config.limits.epoch_blocks, *[config.limits.epoch_transactions] * 2)
     blocks: list[BlockData] = []
     for closed, bank in close_channels(state.bank, height, config.parameters.channel_timeout):
         state = replace(state, bank=bank)
         if closed.assembly is None:
             outcomes.append(ChannelOutcome(closed.number, closed.last_number, ChannelCode.TIMED_OUT.value))
             continue
-        state, outcome, accepted = _read_channel(config, state, closed, height)
+        if room is None:
+            outcomes.append(ChannelOutcome(closed.number, closed.last_number, VoidCode.EPOCH_FULL.value))
+            continue
+        state, outcome, accepted = _read_channel(config, state, closed, height, room=room)
         outcomes.append(outcome)
         blocks += accepted
+        room = None if outcome.code == VoidCode.EPOCH_FULL else room.after(accepted)
     return state, tuple(outcomes), tuple(blocks)
 
 
 def _read_channel(
-    config: RollupConfig, state: DerivationState, closed: Closed, height: int
+    config: RollupConfig, state: DerivationState, closed: Closed, height: int, *, room: _Room
 ) -> tuple[DerivationState, ChannelOutcome, list[BlockData]]:
     """Take a complete channel's blocks up to the first void one."""
     number = closed.number
@@ -122,8 +148,11 @@ def _read_channel(
     code: str = VoidCode.VALID
     for block_number, block in enumerate(batch.blocks, batch.first_number):
         code = _judge(config, state, block_number, block, height=height)
+        if not code and not room.after([block]).is_valid:
+            code = VoidCode.EPOCH_FULL
         if code:
             break
+        room = room.after([block])
         state, data = _append(state, block)
         accepted.append(data)
     void = len(batch.blocks) - len(accepted)

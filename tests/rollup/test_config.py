@@ -42,7 +42,6 @@ def test_the_file_is_the_config():
     assert RollupConfig.from_json(text) == CONFIG
     assert RollupConfig.from_json(text).to_json() == text
     assert " " not in text
-    assert CONFIG.tag == CONFIG.identity[:4]
 
 
 def test_every_part_is_in_the_identity():
@@ -69,7 +68,7 @@ def test_the_identity_is_fixed():
     bare = regtest_config(START, KEYS, b"\3" * 20)
     execution = Execution(b"\3" * 20, 0, on_chain_macs=1, neuron_macs=2, prices=InferPrices(3, 4, 5))
     kept = replace(bare, genesis=replace(bare.genesis, accounts=()), execution=execution)
-    assert kept.identity.hex() == "7b14c01d07ded52006612489ddcf6e8b05176be5552af35f77346269fb333253"
+    assert kept.identity.hex() == "b5e4c928a47bc831d7da6c9606dba848d1d139f25e0cc21ed61dcf34104479e5"
 
 
 def test_the_presets_hold():
@@ -121,6 +120,8 @@ def test_numbers_that_break_a_promise(change, code):
         ({"limits": Limits(open_channels=0)}, "limits.open_channels"),
         ({"limits": Limits(channel_frames=65_536)}, "limits.count"),
         ({"limits": Limits(buffered_bytes=1)}, "limits.buffer"),
+        ({"limits": Limits(epoch_blocks=16_383)}, "limits.epoch"),
+        ({"limits": Limits(epoch_transactions=1)}, "limits.epoch"),
         ({"parameters": Parameters(unbonding=1)}, "config.unbonding"),
     ],
 )
@@ -144,6 +145,9 @@ def test_no_neuron_counts_as_staked_outside_regtest():
         (lambda it: it["genesis_part"].update(chain_id=5), "config.identity"),
         (lambda it: it.pop("identity"), "config.malformed"),
         (lambda it: it["genesis_part"].update(extra=1), "config.malformed"),
+        (lambda it: it["genesis_part"].update(version=1, another_key=[]), "config.version"),
+        (lambda it: it["genesis_part"].update(version="0"), "config.malformed"),
+        (lambda it: it["genesis_part"].pop("version"), "config.malformed"),
         (lambda it: it["genesis_part"].update(chain_id=1.5), "config.malformed"),
         (lambda it: it["genesis_part"].update(chain_id=True), "config.malformed"),
         (lambda it: it["genesis_part"].update(chain_id=-1), "config.malformed"),

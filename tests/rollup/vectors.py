@@ -21,6 +21,7 @@ from tests.rollup.chains import (
     FakeBitcoin,
     HonestSequencer,
     derive,
+    make_config,
     make_envelope,
     make_frames,
 )
@@ -186,7 +187,12 @@ def derivation_stories():
         "a channel that never ends, and one after it": _unfinished(),
         "void from the second block on": _void(),
         "no sequencer": _silent(),
+        "an L1 block that is full": _full(),
     }
+
+
+STORY_LIMITS = {"an L1 block that is full": {"channel_blocks": 2, "epoch_blocks": 3}}
+"""Limits that differ from the usual ones."""
 
 
 def _frames(made, number, size=10**6):
@@ -232,6 +238,14 @@ def _void():
     return bitcoin
 
 
+def _full():
+    bitcoin, sequencer = _start(1)
+    made = [sequencer.make() for _ in range(4)]
+    bitcoin.mine(*_frames(made[:2], 0), *_frames(made[2:], 1), *make_frames(b"unread", 2))
+    bitcoin.mine(*_frames(made[3:], 3))
+    return bitcoin
+
+
 def _silent():
     bitcoin, sequencer = _start(1)
     made = [sequencer.make(), sequencer.make()]
@@ -250,16 +264,18 @@ def derivation_vectors():
         "batcher": BATCHER.hex(),
         "start": start,
         "stories": [
-            {"name": name, "l1_blocks": _tell(bitcoin)} for name, bitcoin in derivation_stories().items()
+            {"name": name, "limits": limits, "l1_blocks": _tell(bitcoin, make_config(Limits(**limits)))}
+            for name, bitcoin in derivation_stories().items()
+            for limits in [STORY_LIMITS.get(name, {})]
         ],
     }
 
 
-def _tell(bitcoin):
+def _tell(bitcoin, config):
     """Return each L1 block with what it leads to."""
     told, state = [], None
     for facts in bitcoin.blocks:
-        state, blocks, (outcome,) = derive(CONFIG, [facts], state)
+        state, blocks, (outcome,) = derive(config, [facts], state)
         told.append(
             {
                 "height": facts.height,

@@ -223,6 +223,29 @@ def test_after_a_void_block_the_rest_of_the_channel_is_void():
     assert outcomes[2].channels[0].code == ""
 
 
+@pytest.mark.parametrize(
+    ("change", "taken"),
+    [
+        ({"epoch_blocks": 4, "channel_blocks": 4}, 4),
+        ({"epoch_transactions": 3, "channel_transactions": 3}, 3),
+    ],
+)
+def test_what_takes_effect_at_one_l1_block_is_bounded(change, taken):
+    """Beyond the bound the rest of the channel and later channels are void there; the next L1 block goes on."""
+    config = make_config(replace(CONFIG.limits, **change))
+    bitcoin, first, second = two_channels()
+    sequencer = HonestSequencer(bitcoin)
+    made = [sequencer.make() for _ in range(5)]
+    garbage = make_frames(b"garbage", 2)
+    bitcoin.mine(*first, *second, *garbage)
+    bitcoin.mine(*make_channel(made[taken:], 3))
+    _, derived, outcomes = derive(config, bitcoin.blocks)
+    assert [each.code for each in outcomes[2].channels] == ["", "block.epoch_full", "block.epoch_full"]
+    assert outcomes[2].channels[1][3:] == (4, taken - 3, 5 - taken)
+    assert outcomes[2].safe_number == taken
+    assert numbers(derived) == [1, 2, 3, 4, 5]
+
+
 def test_blocks_posted_twice_are_void_the_second_time():
     """A number that is taken never changes; a batcher that repeats itself wastes its own sats."""
     bitcoin, first, _ = two_channels()
