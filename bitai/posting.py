@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from bitai.chain_thread import ChainThread
     from l1.journal import Put
     from vm.store import KeyValueStore
+    from vm.types import BlockData
 
 JOURNAL_PREFIX: Final = b"Q"
 COUNTED_BLOCKS: Final = 4_096
 """Blocks whose sizes are added up at most; beyond that a channel is full several times over."""
+
+RECORD_BYTES: Final = 150
+"""A record beside its output: request hash, signature, neuron, and small numbers."""
 
 
 class ChainBlocks:
@@ -47,7 +51,7 @@ class ChainBlocks:
         size = self._sizes.get(block_hash)
         if size is None:
             data = self._driver.executor.chain.block_data(number)
-            size = 0 if data is None else sum(map(len, data.transactions)) + 150 * len(data.records)
+            size = 0 if data is None else _count_bytes(data)
             if len(self._sizes) > 4 * COUNTED_BLOCKS:
                 self._sizes.clear()
             self._sizes[block_hash] = size
@@ -66,7 +70,7 @@ class ChainBlocks:
             if data is None or block_hash is None:
                 break
             blocks.append(SourceBlock(number, block_hash, to_batch_block(data)))
-            size += sum(map(len, data.transactions))
+            size += _count_bytes(data)
             if size > max_bytes:
                 break
         return blocks
@@ -77,6 +81,12 @@ class ChainBlocks:
 
     def _progress(self) -> Progress:
         return Progress(self._driver.cursor, self._driver.next_channel, self._driver.derived_head)
+
+
+def _count_bytes(data: BlockData) -> int:
+    """Return about how long a block is in a batch: its transactions, and its records with their outputs."""
+    records = sum(RECORD_BYTES + len(record.output) for record in data.records)
+    return sum(map(len, data.transactions)) + records
 
 
 class StoredJournal:

@@ -27,11 +27,11 @@ from l1.inscriber import (
 )
 from l1.ports import ChainPoint, Clock, L1Broadcaster, L1Source, SendOutcome
 from l1.wallet import Wallet
-from primitives.errors import InvariantViolation, Temporary
+from primitives.errors import InvalidInput, InvariantViolation, Temporary
 from primitives.hashes import sha256
 from primitives.ids import Hash32
-from rollup.batch.channel import compress_batch, split_frames
-from rollup.batch.codec import Batch, encode_batch
+from rollup.batch.channel import compress_batch, decompress_batch, split_frames
+from rollup.batch.codec import Batch, decode_batch, encode_batch
 from rollup.batcher.journal import diff_batcher, load_batcher
 from rollup.batcher.machine import (
     BacklogSeen,
@@ -46,7 +46,7 @@ from rollup.batcher.machine import (
     describe_row,
     step,
 )
-from rollup.batcher.plan import find_posted_head, judge_posting
+from rollup.batcher.plan import count_postable, find_posted_head, judge_posting
 from rollup.batcher.ports import BlockSource, DerivationView, Journal, SourceBlock
 from rollup.batcher.state import Artifact, BatcherConfig, BatcherState, RowRecord
 from rollup.config import L1Start
@@ -246,15 +246,24 @@ class Batcher:
     async def _build(self, parent: DerivedHead) -> bool:
         """Read, judge and encode the blocks after `parent`; compression runs beside the loop."""
         entries = await self._ports.blocks.read(parent.number + 1, self._config.channel_bytes)
-        entries = entries[: self._config.rollup.limits.channel_blocks]
-        verdict = judge_posting(self._config, self._state, parent, entries)
-        if verdict.count:
-            entries = entries[: verdict.count]
-            built = await asyncio.to_thread(_encode_channel, self._config, verdict.last, entries)
+        entries = entries[: count_postable(self._config, self._state, parent, entries)]
+        while entries:
+            verdict = judge_posting(self._config, self._state, parent, entries)
+            entries = entries[: verdict.count] or entries[:1]
+            if not verdict.count:
+                self._apply(Held(f"block {entries[0].number} would be void: {verdict.code}"))
+                return False
+            try:
+                built = await asyncio.to_thread(_encode_channel, self._config, verdict.last, entries)
+            except InvalidInput as error:
+                if len(entries) == 1:
+                    self._apply(Held(f"block {entries[0].number} fits no channel: {error.code}"))
+                    return False
+                entries = entries[: len(entries) // 2]
+                continue
             self._apply(built)
-        elif entries:
-            self._apply(Held(f"block {entries[0].number} would be void: {verdict.code}"))
-        return verdict.count > 0
+            return True
+        return False
 
     def _apply(self, event: BatcherEvent) -> Sequence[Duty]:
         transition = step(self._config, self._state, event)
@@ -277,7 +286,11 @@ class Batcher:
 
 
 def _encode_channel(config: BatcherConfig, last: DerivedHead, entries: Sequence[SourceBlock]) -> ChannelBuilt:
-    """Return the frames of a channel that ends with `last`; runs in a thread and touches nothing else."""
+    """Return the frames of a channel that ends with `last`; runs in a thread and touches nothing else.
+
+    The channel is read as every node will read it: posted, one that does not give its blocks back would be
+    paid for in vain, and again for ever. Raises InvalidInput `batch.*`, `channel.*` for such blocks.
+    """
     numbers = [entry.number for entry in entries]
     if numbers != list(range(numbers[0], last.number + 1)):
         raise InvariantViolation(
@@ -285,11 +298,19 @@ def _encode_channel(config: BatcherConfig, last: DerivedHead, entries: Sequence[
         )
     batch = Batch(numbers[0], tuple(entry.block for entry in entries))
     encoded = encode_batch(config.batch_format, batch)
+    content = compress_batch(encoded)
+    frames = split_frames(content, config.frame_bytes)
+    limits = config.rollup.limits
+    if len(content) > limits.channel_bytes or len(frames) > limits.channel_frames:
+        raise InvalidInput("channel.too_large", "a channel is longer than allowed", length=len(content))
+    read = decode_batch(config.batch_format, decompress_batch(content, limits.decompressed_bytes), limits)
+    if read != batch:
+        raise InvalidInput("batch.not_the_same", "a batch reads otherwise than it was written")
     return ChannelBuilt(
         first_number=numbers[0],
         first_origin=entries[0].block.origin_height,
         last=last,
         last_hash=entries[-1].hash,
-        frames=split_frames(compress_batch(encoded), config.frame_bytes),
+        frames=frames,
         batch_bytes=len(encoded),
     )

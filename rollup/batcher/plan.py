@@ -89,6 +89,26 @@ def plan_channel(config: BatcherConfig, state: BatcherState, now_ms: int) -> Pos
     return _weigh(config, state, posted.head, now_ms)
 
 
+def count_postable(
+    config: BatcherConfig, state: BatcherState, parent: DerivedHead, blocks: Sequence[SourceBlock]
+) -> int:
+    """Return how many of the blocks after `parent` fit one channel, and one L1 block with all unread ones.
+
+    Channels that waited for an earlier one take effect together, so their blocks are counted together.
+    """
+    limits = config.rollup.limits
+    read = state.progress.head.number if state.progress is not None else parent.number
+    most = min(limits.channel_blocks, limits.epoch_blocks - (parent.number - read))
+    count = transactions = records = 0
+    for entry in blocks[: max(most, 0)]:
+        transactions += len(entry.block.transactions)
+        records += len(entry.block.records)
+        if count and max(transactions, records) > limits.channel_transactions:
+            break
+        count += 1
+    return count
+
+
 def judge_posting(
     config: BatcherConfig, state: BatcherState, parent: DerivedHead, blocks: Sequence[SourceBlock]
 ) -> Postable:

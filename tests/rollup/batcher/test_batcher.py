@@ -1,6 +1,7 @@
 """The batcher posts every block once, survives crashes anywhere, and posts anew only what Bitcoin took back."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -206,6 +207,27 @@ async def test_void_blocks_are_never_posted() -> None:
     check_done(world)
     assert "block.window" not in world.derivation.codes
     assert min(world.batches()) == 0, "the number of the dropped channel was used again"
+
+
+async def test_what_no_node_would_read_is_halved_or_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A channel is read before it is posted: fewer blocks if it cannot be, none if one alone cannot be."""
+    world = World(post_bytes=1)
+    world.sequencer.make(3, size=2_000)
+    config = world.batcher._config
+    small = replace(config.rollup, limits=replace(config.rollup.limits, decompressed_bytes=2_500))
+    small.__dict__["identity"] = config.rollup.identity
+    monkeypatch.setattr(world.batcher, "_config", replace(config, rollup=small))
+    await world.run()
+    (channel,) = world.batcher.state.channels
+    assert (channel.first_number, channel.last.number) == (1, 1)
+    world = World(post_bytes=1)
+    world.sequencer.make(1, size=3_000)
+    monkeypatch.setattr(world.batcher, "_config", replace(config, rollup=small))
+    await world.run()
+    assert world.batcher.state.channels == ()
+    assert "block 1 fits no channel: batch.too_large" in world.batcher.report().hold_reason or (
+        "channel." in world.batcher.report().hold_reason
+    )
 
 
 async def test_waiting_is_no_work() -> None:
