@@ -52,8 +52,9 @@ def digit_facts():
 class ExecutorPort:
     """The sequencer's `ChainPort` straight on an executor."""
 
-    def __init__(self, world):
+    def __init__(self, world, pool):
         self.world = world
+        self.pool = pool
         self.listeners = []
 
     async def propose(self):
@@ -89,6 +90,13 @@ class ExecutorPort:
             return MadeBlock(None, outcomes)
         block = builder.seal()
         executor.commit(block)
+        self.pool.included(
+            [
+                each.hash
+                for each, outcome in zip(transactions, outcomes, strict=True)
+                if outcome.kind == "included"
+            ]
+        )
         await self.tell()
         return MadeBlock(block.data.number, outcomes)
 
@@ -145,7 +153,7 @@ class Rig:
         self.executor = self.world.executor
         self.metrics = Metrics()
         self.pool = Pool()
-        self.chain = ExecutorPort(self.world)
+        self.chain = ExecutorPort(self.world, self.pool)
         self.dispatcher = Dispatcher(
             self.executor,
             ListedNeurons([(each, ()) for each in NEURONS[:3]]),
