@@ -72,6 +72,13 @@ def rate(
     return Figure(key, name, unit, tuple(sample.per_second for sample in samples), aim)
 
 
+def core_rate(
+    key: str, name: str, samples: Sequence[Sample], *, unit: str = "tx/s", aim: float | None = None
+) -> Figure:
+    """Return the figure of several runs of one thread, by the time that it had a core."""
+    return Figure(key, name, unit, tuple(sample.per_core_second for sample in samples), aim)
+
+
 def hardware() -> str:
     """Name processor, cores, memory and kernel in one line."""
     model = "unknown processor"

@@ -1,5 +1,6 @@
-"""Write what was measured so that a person can read it: bench/RESULTS.md, tables beside the words of reading.md."""
+"""Write bench/RESULTS.md: what was measured in tables, and reading.md with the figures filled in."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,7 +81,8 @@ def write_results(results: Results) -> Path:
     ]
     for part in ORDER:
         lines += _table(part, results.parts.get(part, []))
-    reading = (HERE / "reading.md").read_text().strip()
+    found = {figure.key: number(figure.best) for part in results.parts.values() for figure in part}
+    reading = re.sub(r"\{(\w+)\}", lambda match: found[match[1]], (HERE / "reading.md").read_text().strip())
     path = HERE / "RESULTS.md"
     path.write_text("\n".join([*lines, "", reading, ""]))
     return path
