@@ -49,7 +49,7 @@ def reveal(
     config: RollupConfig, payload: bytes, kind: EnvelopeKind, *, number: int, index: int
 ) -> Transaction:
     """Return a transaction that shows one envelope of the batcher."""
-    header = build_header(BATCHER, kind, payload, tag=config.tag, number=number, index=index)
+    header = build_header(BATCHER, kind, payload, identity=config.identity, number=number, index=index)
     signer = xonly_public_key(BATCHER)
     leaf = encode_leaf(EnvelopeCodec.IF520, signer, header, payload)
     prevout = OutPoint(Txid(sha256d(b"commit" + header.signature)), 0)

@@ -7,6 +7,7 @@ from primitives.bitcoin.envelope import ScanResult, scan_block
 from primitives.bitcoin.header import HEADER_BYTES, BlockHeader
 from primitives.bitcoin.parser import ParsedBlock, check_commitments, parse_block
 from primitives.errors import InvalidInput
+from primitives.ids import Hash32
 
 FEE_SPAN: Final = 16
 """Origins whose fee rates are averaged: under three hours of Bitcoin."""
@@ -33,7 +34,7 @@ class ScannedBlock:
     scan: ScanResult
 
 
-def scan_l1_block(block: L1BlockInput, tag: bytes, halving_interval: int) -> ScannedBlock:
+def scan_l1_block(block: L1BlockInput, identity: Hash32, halving_interval: int) -> ScannedBlock:
     """Scan a block whose header commits to all that is read of it.
 
     Raises InvalidInput `bitcoin_*`, `merkle.mutated`, `l1.header_mismatch`: the source gave a wrong block
@@ -44,7 +45,7 @@ def scan_l1_block(block: L1BlockInput, tag: bytes, halving_interval: int) -> Sca
     parsed = parse_block(block.raw)
     check_commitments(parsed)
     fee_rate = measure_fee_rate(parsed, block.height, halving_interval)
-    return ScannedBlock(block.height, parsed.header, fee_rate, scan_block(block.raw, tag))
+    return ScannedBlock(block.height, parsed.header, fee_rate, scan_block(block.raw, identity))
 
 
 def measure_fee_rate(block: ParsedBlock, height: int, halving_interval: int) -> int:

@@ -96,7 +96,7 @@ class Pipeline:
         `scan_l1_block`. Then nothing has changed.
         """
         self._require_idle()
-        scanned = scan_l1_block(block, self._config.tag, self._config.halving_interval)
+        scanned = scan_l1_block(block, self._config.identity, self._config.halving_interval)
         tip = self.l1_tip
         if block.height > tip.height + 1:
             raise Rejected("pipeline.gap", "a block between is missing", height=block.height, tip=tip.height)

@@ -30,7 +30,9 @@ from primitives.ids import Hash32, Txid, XOnlyKey
 
 MAGIC: Final = b"BTAI"
 VERSION: Final = 0
+IDENTITY_BYTES: Final = 32
 TAG_BYTES: Final = 4
+"""How much of the identity stands in the header; the signature covers all of it."""
 MAX_PAYLOAD_BYTES: Final = 395_000
 """What every leaf codec fits into one standard transaction of 400,000 weight units, with room for change."""
 
@@ -77,9 +79,12 @@ class EnvelopeHeader:
         """Return the 122 bytes."""
         return self._unsigned() + self.signature
 
-    def digest(self, signer: bytes) -> Hash32:
-        """Return what the signature signs: every other field, and the signer."""
-        return tagged_hash("BitAI/envelope", self._unsigned() + signer)
+    def digest(self, signer: bytes, identity: Hash32) -> Hash32:
+        """Return what the signature signs: every other field, the signer, and the whole identity of the chain.
+
+        The tag alone is short enough for a second chain to be made with the same one.
+        """
+        return tagged_hash("BitAI/envelope", self._unsigned() + signer + identity)
 
     def _unsigned(self) -> bytes:
         numbers = (self.kind, self.number, self.index, self.length)
@@ -127,19 +132,21 @@ class ScanResult:
 
 
 def build_header(
-    secret: bytes, kind: EnvelopeKind, payload: bytes, *, tag: bytes, number: int, index: int = 0
+    secret: bytes, kind: EnvelopeKind, payload: bytes, *, identity: Hash32, number: int, index: int = 0
 ) -> EnvelopeHeader:
-    """Return the signed header of a payload.
+    """Return the signed header of a payload for the chain of this identity.
 
-    Raises InvalidInput `envelope.bad_tag`, `envelope.bad_number`, `envelope.too_large`, `key.bad_secret`.
+    Raises InvalidInput `envelope.bad_identity`, `envelope.bad_number`, `envelope.too_large`, `key.bad_secret`.
     """
-    if len(tag) != TAG_BYTES:
-        raise InvalidInput("envelope.bad_tag", "a tag is 4 bytes", length=len(tag))
+    if len(identity) != IDENTITY_BYTES:
+        raise InvalidInput("envelope.bad_identity", "an identity is 32 bytes", length=len(identity))
     if not 0 <= number < 2**64 or not 0 <= index < 2**32:
         raise InvalidInput("envelope.bad_number", "number is 64 bits, index 32", number=number, index=index)
     _require_size(len(payload))
+    tag = identity[:TAG_BYTES]
     header = EnvelopeHeader(tag, kind, number, index, len(payload), sha256(payload), signature=b"")
-    return replace(header, signature=schnorr_sign(secret, header.digest(xonly_public_key(secret))))
+    digest = header.digest(xonly_public_key(secret), identity)
+    return replace(header, signature=schnorr_sign(secret, digest))
 
 
 def encode_leaf(codec: EnvelopeCodec, signer: bytes, header: EnvelopeHeader, payload: bytes) -> bytes:
@@ -155,7 +162,7 @@ def encode_op_return(signer: bytes, header: EnvelopeHeader, payload: bytes) -> b
     return encode_output_script(signer, _join(header, payload))
 
 
-def parse_leaf(script: BytesLike, tag: bytes) -> EnvelopeContent | None:
+def parse_leaf(script: BytesLike, identity: Hash32) -> EnvelopeContent | None:
     """Return the envelope in a leaf script; None for another tag, another script or an unknown kind.
 
     Raises InvalidInput for what stands under our tag and breaks a rule, checked in this order:
@@ -163,13 +170,13 @@ def parse_leaf(script: BytesLike, tag: bytes) -> EnvelopeContent | None:
     `.bad_payload_hash`. Nothing is allocated by what a header claims.
     """
     view = memoryview(script)
-    return _parse(view, find_leaf_carrier(view), tag)
+    return _parse(view, find_leaf_carrier(view), identity)
 
 
-def parse_op_return(script: BytesLike, tag: bytes) -> EnvelopeContent | None:
+def parse_op_return(script: BytesLike, identity: Hash32) -> EnvelopeContent | None:
     """Return the envelope in an output script; the same answers and errors as `parse_leaf`."""
     view = memoryview(script)
-    return _parse(view, find_output_carrier(view), tag)
+    return _parse(view, find_output_carrier(view), identity)
 
 
 def leaf_of_witness(stack: Sequence[memoryview]) -> memoryview | None:
@@ -184,7 +191,7 @@ def leaf_of_witness(stack: Sequence[memoryview]) -> memoryview | None:
     return stack[items - 2] if fits and control[0] & _LEAF_VERSION_MASK == _TAPSCRIPT else None
 
 
-def scan_block(raw: bytes, tag: bytes) -> ScanResult:
+def scan_block(raw: bytes, identity: Hash32) -> ScanResult:
     """Return the envelopes of one chain in a raw block, and what was dropped with its code.
 
     A block that nowhere holds magic and tag is not parsed beyond its header. Whether the header commits to
@@ -192,7 +199,7 @@ def scan_block(raw: bytes, tag: bytes) -> ScanResult:
     `bitcoin_tx.*` for a malformed block.
     """
     header = parse_header(raw[:HEADER_BYTES])
-    mark = _mark_pattern(tag)
+    mark = _mark_pattern(identity[:TAG_BYTES])
     if mark.search(raw, HEADER_BYTES) is None:
         return ScanResult(header)
     envelopes: list[Envelope] = []
@@ -202,7 +209,7 @@ def scan_block(raw: bytes, tag: bytes) -> ScanResult:
             continue
         for position, script, carrier in _carriers(transaction):
             try:
-                content = _parse(script, carrier, tag)
+                content = _parse(script, carrier, identity)
             except InvalidInput as error:
                 dropped.append(DroppedEnvelope(tx_index, position, error.code))
                 continue
@@ -226,8 +233,8 @@ def _mark_pattern(tag: bytes) -> "re.Pattern[bytes]":
     return re.compile(re.escape(MAGIC) + b"." + re.escape(tag), re.DOTALL)
 
 
-def _parse(script: memoryview, carrier: Carrier | None, tag: bytes) -> EnvelopeContent | None:
-    if carrier is None or not _is_marked(script, carrier.data_start, tag):
+def _parse(script: memoryview, carrier: Carrier | None, identity: Hash32) -> EnvelopeContent | None:
+    if carrier is None or not _is_marked(script, carrier.data_start, identity[:TAG_BYTES]):
         return None
     chunks = read_chunks(script, carrier)
     header = _parse_header(chunks[0])
@@ -237,7 +244,7 @@ def _parse(script: memoryview, carrier: Carrier | None, tag: bytes) -> EnvelopeC
     if header.length != found:
         raise InvalidInput("envelope.length_mismatch", "another length", claimed=header.length, found=found)
     signer = XOnlyKey(bytes(carrier.signer))
-    if not schnorr_verify(signer, header.digest(signer), header.signature):
+    if not schnorr_verify(signer, header.digest(signer, identity), header.signature):
         raise InvalidInput("envelope.bad_signature", "the signer did not sign this header")
     payload = b"".join([chunks[0][ENVELOPE_HEADER_BYTES:], *chunks[1:]])
     if sha256(payload) != header.payload_hash:

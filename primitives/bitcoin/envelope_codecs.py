@@ -111,7 +111,7 @@ def read_chunks(script: memoryview, carrier: Carrier) -> list[memoryview]:
         chunks = _read_drop_body(script, carrier.first_push)
     size = _CHUNK_BYTES[carrier.codec]
     _require(all(len(chunk) == size for chunk in chunks[:-1]), "a push before the last is not full")
-    _require(len(chunks[-1]) <= size, "the last push is too long")
+    _require(0 < len(chunks[-1]) <= size, "the last push is empty or too long")
     return chunks
 
 

@@ -332,13 +332,13 @@ def _publish(config: BatcherConfig, state: BatcherState, data: bytes) -> Batcher
 def _encode_leaves(
     config: BatcherConfig, kind: EnvelopeKind, number: int, payloads: Sequence[bytes]
 ) -> tuple[bytes, ...]:
-    secret, tag = config.inscriber.keys.signer_secret, config.rollup.tag
+    secret, identity = config.inscriber.keys.signer_secret, config.rollup.identity
     signer = xonly_public_key(secret)
     return tuple(
         encode_leaf(
             config.codec,
             signer,
-            build_header(secret, kind, payload, tag=tag, number=number, index=index),
+            build_header(secret, kind, payload, identity=identity, number=number, index=index),
             payload,
         )
         for index, payload in enumerate(payloads)

@@ -25,9 +25,9 @@ CONFIG = regtest_config(
 _CONTROL = b"\xc0" + xonly_public_key(ANYBODY)
 
 
-def reveal(payload, kind, number, index=0, *, secret=BATCHER, tag=CONFIG.tag, spends=b"commit"):
+def reveal(payload, kind, number, index=0, *, secret=BATCHER, identity=CONFIG.identity, spends=b"commit"):
     """A transaction that shows a signed envelope."""
-    header = build_header(secret, kind, payload, tag=tag, number=number, index=index)
+    header = build_header(secret, kind, payload, identity=identity, number=number, index=index)
     leaf = encode_leaf(EnvelopeCodec.IF520, xonly_public_key(secret), header, payload)
     prevout = OutPoint(sha256d(spends + header.signature), 0)
     return Transaction((TxIn(prevout, witness=(bytes(64), leaf, _CONTROL)),), (TxOut(546, b"\x51"),))
@@ -39,14 +39,17 @@ def channel(blocks, number, size=10**6, config=CONFIG):
     batch = encode_batch(form, Batch(blocks[0][0], tuple(block for _, block in blocks)))
     payloads = split_frames(compress_batch(batch), size)
     kind = EnvelopeKind.BATCH_FRAME
-    return [reveal(payload, kind, number, index, tag=config.tag) for index, payload in enumerate(payloads)]
+    return [
+        reveal(payload, kind, number, index, identity=config.identity)
+        for index, payload in enumerate(payloads)
+    ]
 
 
-def upload(data, sequence=0, secret=ANYBODY, tag=CONFIG.tag):
+def upload(data, sequence=0, secret=ANYBODY, identity=CONFIG.identity):
     """The reveals of an inscribed artifact."""
     kind = EnvelopeKind.ARTIFACT_CHUNK
     return [
-        reveal(payload, kind, sequence, index, secret=secret, tag=tag)
+        reveal(payload, kind, sequence, index, secret=secret, identity=identity)
         for index, payload in enumerate(split_frames(data))
     ]
 

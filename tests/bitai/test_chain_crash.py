@@ -63,7 +63,7 @@ def transactions(node):
 def inscribed(world):
     """Kind, number and index of each envelope on the active chain."""
     for block in world.bitcoin.chain():
-        for envelope in scan_block(block.raw, world.config.tag).envelopes:
+        for envelope in scan_block(block.raw, world.config.identity).envelopes:
             yield envelope.header.kind, envelope.header.number, envelope.header.index
 
 

@@ -116,7 +116,7 @@ def story():
     uploads = [
         reveal
         for sequence, data in enumerate((ON_CHAIN, ANNOUNCED))
-        for reveal in raw_bitcoin.upload(data, sequence, tag=CONFIG.tag)
+        for reveal in raw_bitcoin.upload(data, sequence, identity=CONFIG.identity)
     ]
     late = []
     for height in range(START.height + 1, START.height + 1 + LENGTH):

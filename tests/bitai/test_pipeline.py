@@ -181,12 +181,12 @@ def test_models_beyond_an_epochs_share_wait():
     """Only so many are registered at once; a model that waits already is not queued again."""
     config = replace(CONFIG, limits=replace(CONFIG.limits, epoch_models=1, waiting_models=2))
     pipeline, bitcoin = Pipeline(config), RawBitcoin()
-    assert config.tag != CONFIG.tag
+    assert config.identity != CONFIG.identity
     kind = EnvelopeKind.ARTIFACT_CHUNK
     uploads = []
     for sequence, data in enumerate((ON_CHAIN, ON_CHAIN, NEURON, ON_CHAIN)):
         (payload,) = split_frames(data)
-        uploads.append(reveal(payload, kind, sequence, secret=ANYBODY, tag=config.tag))
+        uploads.append(reveal(payload, kind, sequence, secret=ANYBODY, identity=config.identity))
     events = work_through(pipeline, bitcoin.mine(*uploads))
     codes = [outcome.code for outcome in of_kind(events, L1Done)[0].models]
     assert codes == ["", "model.waits_already", "", "model.queue_full"]
@@ -208,7 +208,7 @@ def test_everything_in_a_block_is_accounted_for_in_block_order():
     broken = broken.with_witness(
         0, (bytes(64), leaf.replace(b"payload", b"PAYLOAD"), broken.inputs[0].witness[2])
     )
-    foreign = reveal(b"payload", EnvelopeKind.BATCH_FRAME, 0, tag=b"else")
+    foreign = reveal(b"payload", EnvelopeKind.BATCH_FRAME, 0, identity=sha256(b"else"))
     stranger = reveal(b"\0\1" + bytes(40), EnvelopeKind.BATCH_FRAME, 0, secret=ANYBODY)
     events = sequencer.follow(
         bitcoin.mine(
@@ -377,4 +377,4 @@ def test_fees_are_what_the_coinbase_takes_beyond_the_subsidy():
     assert measure_fee_rate(poor, START.height + 1, 150) == 0
     rich = parse_block(bitcoin.mine(fees_sats=10_000).raw)
     assert measure_fee_rate(rich, START.height + 2, 150) == 10_000_000 // rich.weight
-    assert scan_l1_block(bitcoin.blocks[0], CONFIG.tag, 150).scan.envelopes == ()
+    assert scan_l1_block(bitcoin.blocks[0], CONFIG.identity, 150).scan.envelopes == ()

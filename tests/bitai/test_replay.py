@@ -110,7 +110,7 @@ def live():
     node, alice = LiveNode(), Account(DEV_ACCOUNTS[0].secret)
     uploads = []
     for sequence, data in enumerate((ON_CHAIN, ANNOUNCED)):
-        uploads += raw_bitcoin.upload(data, sequence, tag=CONFIG.tag)
+        uploads += raw_bitcoin.upload(data, sequence, identity=CONFIG.identity)
     node.mine(*uploads)
     node.mine()
     deployment = alice.sign(data=bytes.fromhex(artifact("DigitReader")["bytecode"][2:]), gas=3_000_000)

@@ -79,7 +79,9 @@ class World:
 
     def data(self, payload: bytes, kind: EnvelopeKind = FRAME, *, number: int, index: int = 0) -> bytes:
         """Return the bytes of a well-formed envelope of the batcher."""
-        header = build_header(self.batcher, kind, payload, tag=self.config.tag, number=number, index=index)
+        header = build_header(
+            self.batcher, kind, payload, identity=self.config.identity, number=number, index=index
+        )
         return header.encode() + payload
 
     def frame(self, payload: bytes, number: int, index: int = 0) -> Leaf:
@@ -117,7 +119,7 @@ class World:
                     .inputs[0]
                     .witness
                 )
-                envelope = parse_leaf(witness[-2], self.config.tag)
+                envelope = parse_leaf(witness[-2], self.config.identity)
                 assert envelope is not None
                 return witness, decode_frame(envelope.payload).data, envelope.header.number
             return None
@@ -142,10 +144,16 @@ def test_malformed_and_misplaced_envelopes_are_left_out(world: World) -> None:
     """Each broken rule has its code; what is not under our tag, or of an unknown kind, is not even counted."""
     number, payload = world.next_channel(), encode_frame(Frame(1, sha256(JUNK), JUNK))
     good = world.data(payload, number=number)
-    foreign = build_header(world.batcher, FRAME, payload, tag=b"else", number=number).encode() + payload
+    foreign = (
+        build_header(world.batcher, FRAME, payload, identity=sha256(b"else"), number=number).encode()
+        + payload
+    )
     lock = push(xonly_public_key(world.batcher)) + b"\xac\x00\x63"
     two_pushes = Leaf(lock + push(good[:130]) + push(good[130:]) + b"\x68", world.batcher)
-    stranger = build_header(STRANGER, FRAME, payload, tag=world.config.tag, number=number).encode() + payload
+    stranger = (
+        build_header(STRANGER, FRAME, payload, identity=world.config.identity, number=number).encode()
+        + payload
+    )
     flipped = bytes([good[60] ^ 1])
     cases = [
         (world.leaf(foreign), None),
@@ -195,7 +203,9 @@ def test_malformed_and_misplaced_envelopes_are_left_out(world: World) -> None:
 def test_outputs_carry_garbage_too(world: World) -> None:
     """OP_RETURN is read by the same rules; positions count the inputs first."""
     signer = xonly_public_key(world.batcher)
-    header = build_header(world.batcher, FRAME, JUNK, tag=world.config.tag, number=world.next_channel())
+    header = build_header(
+        world.batcher, FRAME, JUNK, identity=world.config.identity, number=world.next_channel()
+    )
     good = encode_op_return(signer, header, JUNK)
     copied = encode_op_return(xonly_public_key(STRANGER), header, JUNK)
     height = world.forge.mine(world.forge.publish([copied, good[:-1] + b"\0", good[:200]]))

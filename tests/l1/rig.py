@@ -30,11 +30,12 @@ from l1.wallet import Wallet
 from primitives.bitcoin.envelope import EnvelopeKind, build_header, encode_leaf, scan_block
 from primitives.bitcoin.envelope_codecs import EnvelopeCodec
 from primitives.curve import xonly_public_key
+from primitives.hashes import sha256
 from tests.l1.fake_bitcoin import FakeBitcoin
 
 SIGNER = b"\x07" * 32
 KEYS = SigningKeys(open_wallet_key(b"\x05" * 32), SIGNER)
-TAG = b"test"
+IDENTITY = sha256(b"test")
 FINALITY = 6
 
 
@@ -44,7 +45,9 @@ class Crash(Exception):
 
 def make_leaf(payload: bytes, number: int, index: int = 0) -> bytes:
     """Return the leaf of one envelope."""
-    header = build_header(SIGNER, EnvelopeKind.BATCH_FRAME, payload, tag=TAG, number=number, index=index)
+    header = build_header(
+        SIGNER, EnvelopeKind.BATCH_FRAME, payload, identity=IDENTITY, number=number, index=index
+    )
     return encode_leaf(EnvelopeCodec.IF520, xonly_public_key(SIGNER), header, payload)
 
 
@@ -63,7 +66,7 @@ def inscribed(bitcoin: FakeBitcoin) -> Counter[tuple[int, int]]:
     """Return how often each (number, index) stands on the active chain."""
     found: Counter[tuple[int, int]] = Counter()
     for block in bitcoin.chain():
-        for envelope in scan_block(block.raw, TAG).envelopes:
+        for envelope in scan_block(block.raw, IDENTITY).envelopes:
             found[envelope.header.number, envelope.header.index] += 1
     return found
 

@@ -25,18 +25,21 @@ from primitives.bitcoin.envelope_codecs import EnvelopeCodec
 from primitives.bitcoin.transaction import MAX_STANDARD_WEIGHT, TxOut, decode_transaction
 from primitives.curve import xonly_public_key
 from primitives.errors import InvalidInput, Rejected
+from primitives.hashes import sha256
 from primitives.ids import OutPoint, Txid
 
 SIGNER = b"\x07" * 32
 KEYS = SigningKeys(open_wallet_key(b"\x05" * 32), SIGNER)
-TAG = b"test"
+IDENTITY = sha256(b"test")
 
 
 def leaf(
     payload: bytes, *, number: int = 1, index: int = 0, codec: EnvelopeCodec = EnvelopeCodec.IF520
 ) -> bytes:
     """Return the leaf script of a batch frame."""
-    header = build_header(SIGNER, EnvelopeKind.BATCH_FRAME, payload, tag=TAG, number=number, index=index)
+    header = build_header(
+        SIGNER, EnvelopeKind.BATCH_FRAME, payload, identity=IDENTITY, number=number, index=index
+    )
     return encode_leaf(codec, xonly_public_key(SIGNER), header, payload)
 
 
@@ -112,7 +115,7 @@ def test_largest_payload_is_standard_in_both_codecs() -> None:
 def test_payload_comes_back() -> None:
     """What a reveal shows parses to the envelope that was put in, signed by the signer."""
     attempt = build_package(KEYS, [leaf(b"hello", number=5)], coins(100_000), PackagePlan(1_000), height=1)
-    found = parse_leaf(leaf_of_reveal(attempt.reveals[0]), TAG)
+    found = parse_leaf(leaf_of_reveal(attempt.reveals[0]), IDENTITY)
     assert found is not None
     assert (found.payload, found.header.number) == (b"hello", 5)
 

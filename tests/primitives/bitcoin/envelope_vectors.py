@@ -14,10 +14,10 @@ from primitives.hashes import sha256
 from primitives.ids import display_hash
 from tests.primitives.bitcoin.envelopes import (
     CONTROL,
+    IDENTITY,
     PAYLOAD,
     SECRET,
     SIGNER,
-    TAG,
     data_of,
     header_of,
     ignored_data,
@@ -59,7 +59,7 @@ def document() -> dict[str, object]:
         "about": ABOUT,
         "secret": SECRET.hex(),
         "signer": SIGNER.hex(),
-        "tag": TAG.hex(),
+        "identity": IDENTITY.hex(),
         "pattern": PATTERN.hex(),
         "valid": [
             _valid(name, patterned(size), kind)
@@ -77,7 +77,7 @@ def _kinds() -> list[EnvelopeKind]:
 
 
 def _valid(name: str, payload: bytes, kind: EnvelopeKind) -> dict[str, object]:
-    header = build_header(SECRET, kind, payload, tag=TAG, number=2**40 + kind, index=kind)
+    header = build_header(SECRET, kind, payload, identity=IDENTITY, number=2**40 + kind, index=kind)
     data = header.encode() + payload
     return {
         "name": name,
@@ -85,7 +85,7 @@ def _valid(name: str, payload: bytes, kind: EnvelopeKind) -> dict[str, object]:
         "number": header.number,
         "index": header.index,
         "payload": payload.hex(),
-        "signed_digest": header.digest(SIGNER).hex(),
+        "signed_digest": header.digest(SIGNER, IDENTITY).hex(),
         "header": header.encode().hex(),
         "scripts": {codec.value: script_of(codec, data).hex() for codec in EnvelopeCodec},
     }
@@ -93,7 +93,7 @@ def _valid(name: str, payload: bytes, kind: EnvelopeKind) -> dict[str, object]:
 
 def _valid_large() -> dict[str, object]:
     payload = patterned(LARGEST)
-    header = build_header(SECRET, EnvelopeKind.BATCH_FRAME, payload, tag=TAG, number=1)
+    header = build_header(SECRET, EnvelopeKind.BATCH_FRAME, payload, identity=IDENTITY, number=1)
     data = header.encode() + payload
     return {
         "length": LARGEST,
@@ -113,7 +113,7 @@ def _dropped() -> list[dict[str, str]]:
 
 
 def _block(name: str, raw: bytes) -> dict[str, object]:
-    result = scan_block(raw, TAG)
+    result = scan_block(raw, IDENTITY)
     return {"name": name, "raw": raw.hex(), **_found(result)}
 
 

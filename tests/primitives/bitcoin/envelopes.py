@@ -9,13 +9,16 @@ from primitives.bitcoin.script import OP_2DROP, OP_CHECKSIG, OP_DROP, OP_ENDIF, 
 from primitives.curve import schnorr_sign, xonly_public_key
 from primitives.hashes import sha256
 
-TAG = bytes.fromhex("b17a1000")
+IDENTITY = bytes.fromhex("b17a1000") + sha256(b"a chain")[4:]
+SAME_TAG = IDENTITY[:4] + sha256(b"another chain")[4:]
+TAG = IDENTITY[:4]
 SECRET = bytes.fromhex("01" * 32)
 SIGNER = xonly_public_key(SECRET)
 OTHER_SECRET = bytes.fromhex("02" * 32)
 LEAF_CODECS = (EnvelopeCodec.IF520, EnvelopeCodec.DROP255)
 CONTROL = b"\xc1" + xonly_public_key(OTHER_SECRET)
 PAYLOAD = bytes(range(256)) * 3
+HEADER = 122
 DROP_CODES = {
     "envelope.template",
     "envelope.truncated",
@@ -35,10 +38,17 @@ def script_of(codec: EnvelopeCodec, data: bytes, signer: bytes = SIGNER) -> byte
 
 
 def header_of(
-    payload: bytes = PAYLOAD, *, secret: bytes = SECRET, number: int = 7, index: int = 2
+    payload: bytes = PAYLOAD,
+    *,
+    secret: bytes = SECRET,
+    identity: bytes = IDENTITY,
+    number: int = 7,
+    index: int = 2,
 ) -> EnvelopeHeader:
     """Return a signed header."""
-    return build_header(secret, EnvelopeKind.BATCH_FRAME, payload, tag=TAG, number=number, index=index)
+    return build_header(
+        secret, EnvelopeKind.BATCH_FRAME, payload, identity=identity, number=number, index=index
+    )
 
 
 def data_of(payload: bytes = PAYLOAD) -> bytes:
@@ -49,7 +59,7 @@ def data_of(payload: bytes = PAYLOAD) -> bytes:
 def resigned(header: EnvelopeHeader, **changes: object) -> EnvelopeHeader:
     """Return a header with fields changed and signed again, so that only the change is wrong."""
     changed = replace(header, **changes)
-    return replace(changed, signature=schnorr_sign(SECRET, changed.digest(SIGNER)))
+    return replace(changed, signature=schnorr_sign(SECRET, changed.digest(SIGNER, IDENTITY)))
 
 
 def handmade(
@@ -79,6 +89,7 @@ def flipped(data: bytes, at: int) -> bytes:
 def malformed_data() -> list[tuple[str, str, bytes]]:
     """Return envelope bytes that break a rule, whatever carries them."""
     header, other = header_of(), header_of(secret=OTHER_SECRET)
+    foreign = header_of(identity=SAME_TAG)
     good = data_of()
     return [
         ("a flipped signature bit", "envelope.bad_signature", flipped(good, 60)),
@@ -87,6 +98,7 @@ def malformed_data() -> list[tuple[str, str, bytes]]:
         ("another kind than the signed one", "envelope.bad_signature", good[:9] + b"\2" + good[10:]),
         ("a flipped payload hash bit", "envelope.bad_signature", flipped(good, 40)),
         ("another signer's header", "envelope.bad_signature", other.encode() + PAYLOAD),
+        ("signed for another chain with this tag", "envelope.bad_signature", foreign.encode() + PAYLOAD),
         ("a flipped payload bit", "envelope.bad_payload_hash", flipped(good, len(good) - 1)),
         ("a payload one byte short", "envelope.length_mismatch", good[:-1]),
         ("a payload one byte long", "envelope.length_mismatch", good + b"\0"),
@@ -149,6 +161,7 @@ def malformed_templates() -> list[Case]:
     fat = b"\x4e" + (520).to_bytes(4, "little") + data[:520]
     pairs = _pushes(data, 255)
     two = bytes([OP_2DROP])
+    full = {size: data_of(bytes(size - HEADER)) for size in (255, 510, 520, 1_040)}
     scripts = {
         "if: pushes of 255 bytes": opening + b"".join(_pushes(data, 255)) + endif,
         "if: pushes of 521 bytes": opening + b"".join(_pushes(data, 521)) + endif,
@@ -161,6 +174,11 @@ def malformed_templates() -> list[Case]:
         "if: an operation after OP_ENDIF": good_if + b"\x51",
         "if: an operation before OP_ENDIF": good_if[:-1] + b"\x61" + endif,
         "if: an empty push before OP_ENDIF": good_if[:-1] + b"\x00" + endif,
+        "if: an empty piece after one full one": opening + push(full[520]) + b"\x00" + endif,
+        "if: an empty piece after two full ones": opening
+        + b"".join(_pushes(full[1_040], 520))
+        + b"\x00"
+        + endif,
         "if: cut inside a push": good_if[:-100],
         "if: cut inside the first push": good_if[:200],
         "drop: no drop after the last push": good_drop[:-1],
@@ -170,6 +188,8 @@ def malformed_templates() -> list[Case]:
         "drop: pushes of 520 bytes": lock + _dropped(_pushes(data, 520)),
         "drop: an operation at the end": good_drop + b"\x51",
         "drop: a second OP_DROP": good_drop + bytes([OP_DROP]),
+        "drop: an empty piece after one full one": lock + push(full[255]) + b"\x00" + two,
+        "drop: an empty piece after two full ones": lock + _dropped([*_pushes(full[510], 255), b"\x00"]),
         "drop: cut inside a push": good_drop[:-30],
         "drop: one push alone": lock + push(data[:255]),
         "return: data in two pushes": bytes([OP_RETURN]) + push(SIGNER + data[:400]) + push(data[400:]),

@@ -17,13 +17,14 @@ from primitives.bitcoin.envelope import (
     parse_op_return,
 )
 from primitives.bitcoin.envelope_codecs import EnvelopeCodec
-from primitives.bitcoin.script import push
+from primitives.bitcoin.script import OP_2DROP, OP_DROP, push
 from primitives.bitcoin.transaction import MAX_STANDARD_WEIGHT
 from primitives.curve import schnorr_verify
 from primitives.errors import InvalidInput
 from tests.primitives.bitcoin.envelopes import (
     CONTROL,
     DROP_CODES,
+    IDENTITY,
     LEAF_CODECS,
     OTHER_SECRET,
     PAYLOAD,
@@ -56,22 +57,22 @@ def encode(codec, header, payload, signer=SIGNER):
     return encode_leaf(codec, signer, header, payload)
 
 
-def parse(script, tag=TAG):
+def parse(script, identity=IDENTITY):
     """Return what the parser for this kind of script says."""
-    return (parse_op_return if is_output(script) else parse_leaf)(script, tag)
+    return (parse_op_return if is_output(script) else parse_leaf)(script, identity)
 
 
-def code_of(script):
+def code_of(script, identity=IDENTITY):
     """Return the code with which a script is dropped."""
     with pytest.raises(InvalidInput) as caught:
-        parse(script)
+        parse(script, identity)
     return caught.value.code
 
 
 def test_the_layout():
     """Every field stands where docs/spec/envelope.md says, and the signature signs what it says."""
     header = build_header(
-        SECRET, EnvelopeKind.ASSERTION, b"abc", tag=TAG, number=0x0102030405060708, index=0x090A0B0C
+        SECRET, EnvelopeKind.ASSERTION, b"abc", identity=IDENTITY, number=0x0102030405060708, index=0x090A0B0C
     )
     raw = header.encode()
     assert len(raw) == 122
@@ -79,7 +80,7 @@ def test_the_layout():
     assert raw[10:26].hex() == "0102030405060708" + "090a0b0c" + "00000003"
     assert raw[26:58] == hashlib.sha256(b"abc").digest()
     prefix = hashlib.sha256(b"BitAI/envelope").digest() * 2
-    digest = hashlib.sha256(prefix + raw[:58] + SIGNER).digest()
+    digest = hashlib.sha256(prefix + raw[:58] + SIGNER + IDENTITY).digest()
     assert schnorr_verify(SIGNER, digest, raw[58:122])
 
 
@@ -96,7 +97,7 @@ def test_round_trip_at_the_edges(codec, size):
 
 PLACES = st.fixed_dictionaries(
     {
-        "tag": st.binary(min_size=4, max_size=4),
+        "identity": st.binary(min_size=32, max_size=32),
         "number": st.integers(0, 2**64 - 1),
         "index": st.integers(0, 2**32 - 1),
     }
@@ -105,15 +106,16 @@ PLACES = st.fixed_dictionaries(
 
 @given(st.sampled_from(EnvelopeCodec), st.sampled_from(EnvelopeKind), st.binary(max_size=1_500), PLACES)
 def test_round_trip(codec, kind, payload, place):
-    """All fields come back, for every kind and tag, and to another chain the envelope does not exist."""
+    """All fields come back, for every kind and chain, and to another chain the envelope does not exist."""
     header = build_header(SECRET, kind, payload, **place)
-    tag = place["tag"]
+    identity = place["identity"]
     script = encode(codec, header, payload)
-    content = parse(script, tag)
+    content = parse(script, identity)
     assert content.payload == payload
     assert (content.header.kind, content.header.number) == (kind, place["number"])
     assert content.header == header
-    assert parse(script, flipped(tag, 3)) is None
+    assert parse(script, flipped(identity, 3)) is None
+    assert code_of(script, flipped(identity, 31)) == "envelope.bad_signature"
 
 
 @pytest.mark.parametrize("codec", EnvelopeCodec)
@@ -128,6 +130,22 @@ def test_a_last_piece_of_one_byte(codec, last):
         at = len(script) - 2
         assert script[at : at + 1] == push(last)
         assert code_of(script[:at] + b"\x01" + last + script[at + 1 :]) == "envelope.template"
+
+
+@pytest.mark.parametrize(("codec", "size"), [(EnvelopeCodec.IF520, 520), (EnvelopeCodec.DROP255, 255)])
+@pytest.mark.parametrize("pieces", [1, 2, 3, 4])
+def test_full_pieces_have_one_script(codec, size, pieces):
+    """Bytes that fill their pieces end with the last full one: an empty piece behind it is refused."""
+    payload = bytes(pieces * size - 122)
+    script = encode(codec, header_of(payload), payload)
+    assert parse(script).payload == payload
+    if codec is EnvelopeCodec.IF520:
+        longer = script[:-1] + b"\x00" + script[-1:]
+    elif pieces % 2:
+        longer = script[:-1] + b"\x00" + bytes([OP_2DROP])
+    else:
+        longer = script + b"\x00" + bytes([OP_DROP])
+    assert code_of(longer) == "envelope.template"
 
 
 @pytest.mark.parametrize("case", malformed_scripts(), ids=lambda case: case.name)
@@ -224,7 +242,7 @@ def test_every_change_of_a_script_is_noticed(codec, payload, data):
     changed = script[:at] + piece + script[at + data.draw(st.integers(0, 4)) :]
     code, content = None, None
     try:
-        content = parse_leaf(changed, TAG) or parse_op_return(changed, TAG)
+        content = parse_leaf(changed, IDENTITY) or parse_op_return(changed, IDENTITY)
     except InvalidInput as error:
         code = error.code
     assert code in DROP_CODES | {None}
@@ -245,8 +263,8 @@ def test_random_bytes_behind_our_mark(codec, noise):
 @given(st.binary(max_size=200))
 def test_random_scripts_are_ignored(script):
     """Random scripts are not ours and raise nothing."""
-    assert parse_leaf(script, TAG) is None
-    assert parse_op_return(script, TAG) is None
+    assert parse_leaf(script, IDENTITY) is None
+    assert parse_op_return(script, IDENTITY) is None
 
 
 @pytest.mark.parametrize("codec", LEAF_CODECS)
@@ -260,13 +278,16 @@ def test_the_largest_payload_fits_a_standard_transaction(codec):
 @pytest.mark.parametrize(
     ("call", "code"),
     [
-        (lambda: build_header(SECRET, EnvelopeKind.ASSERTION, b"", tag=b"", number=0), "envelope.bad_tag"),
         (
-            lambda: build_header(SECRET, EnvelopeKind.ASSERTION, b"", tag=TAG, number=2**64),
+            lambda: build_header(SECRET, EnvelopeKind.ASSERTION, b"", identity=TAG, number=0),
+            "envelope.bad_identity",
+        ),
+        (
+            lambda: build_header(SECRET, EnvelopeKind.ASSERTION, b"", identity=IDENTITY, number=2**64),
             "envelope.bad_number",
         ),
         (
-            lambda: build_header(SECRET, EnvelopeKind.ASSERTION, b"", tag=TAG, number=-1),
+            lambda: build_header(SECRET, EnvelopeKind.ASSERTION, b"", identity=IDENTITY, number=-1),
             "envelope.bad_number",
         ),
         (lambda: header_of(index=2**32), "envelope.bad_number"),

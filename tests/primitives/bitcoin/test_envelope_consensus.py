@@ -34,7 +34,7 @@ from primitives.bitcoin.taproot import (
 )
 from primitives.bitcoin.transaction import Transaction, TxIn, TxOut
 from primitives.curve import xonly_public_key
-from tests.primitives.bitcoin.envelopes import LEAF_CODECS, SECRET, SIGNER, TAG, flipped
+from tests.primitives.bitcoin.envelopes import IDENTITY, LEAF_CODECS, SECRET, SIGNER, flipped
 from tests.primitives.bitcoin.transactions import SPENT
 
 WALLET_SECRET = b"\x03" * 32
@@ -111,7 +111,7 @@ def inscribe(leaf: bytes, *others: TapLeaf, hash_type: int = 0, annex: bytes | N
 
 def leaf_of(codec, payload=PAYLOAD):
     """Return the leaf script of a batch frame."""
-    header = build_header(SECRET, EnvelopeKind.BATCH_FRAME, payload, tag=TAG, number=1)
+    header = build_header(SECRET, EnvelopeKind.BATCH_FRAME, payload, identity=IDENTITY, number=1)
     return encode_leaf(codec, SIGNER, header, payload)
 
 
@@ -128,7 +128,7 @@ def test_commit_and_reveal_are_valid(inscription):
     assert kernel_accepts(inscription.reveal, inscription.spent_by_reveal)
     assert is_relayed(inscription.commit, [FUNDS])
     assert is_relayed(inscription.reveal, inscription.spent_by_reveal)
-    assert parse_leaf(inscription.reveal.inputs[0].witness[1], TAG).payload == PAYLOAD
+    assert parse_leaf(inscription.reveal.inputs[0].witness[1], IDENTITY).payload == PAYLOAD
 
 
 def judged(inscription, *witness):
@@ -200,7 +200,7 @@ def test_the_largest_payload_is_relayed(codec):
 def test_an_op_return_note_is_relayed():
     """A small envelope in an output, beside change, is standard."""
     payload = bytes(500)
-    header = build_header(SECRET, EnvelopeKind.ASSERTION, payload, tag=TAG, number=1)
+    header = build_header(SECRET, EnvelopeKind.ASSERTION, payload, identity=IDENTITY, number=1)
     note = Transaction((TxIn(SPENT),), (TxOut(0, encode_op_return(SIGNER, header, payload)), FUNDS))
     spent = [TxOut(60_000_000, WALLET.script)]
     secret = output_secret(WALLET_SECRET, WALLET_KEY, None)

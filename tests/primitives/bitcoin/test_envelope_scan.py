@@ -15,6 +15,7 @@ from primitives.errors import InvalidInput
 from tests.primitives.bitcoin.envelopes import (
     CONTROL,
     DROP_CODES,
+    IDENTITY,
     LEAF_CODECS,
     PAYLOAD,
     SIGNER,
@@ -56,7 +57,7 @@ def test_envelopes_come_in_block_order():
     """By transaction, inputs before outputs; each names its transaction and its place in it."""
     first = revealing(stack(5), [b"other"], stack(4), outputs=[ANY_OUTPUT, note(3)])
     second = revealing(stack(2), outputs=[note(1)])
-    result = scan_block(block_of(first, second, header=HEADER), TAG)
+    result = scan_block(block_of(first, second, header=HEADER), IDENTITY)
     assert numbers(result) == [(5, 1, 0), (4, 1, 2), (3, 1, 4), (2, 2, 0), (1, 2, 1)]
     assert result.dropped == ()
     assert result.header == parse_header(HEADER)
@@ -73,7 +74,7 @@ def test_malformed_ones_are_counted_in_place():
         else revealing([SIGNATURE, case.script, CONTROL])
         for case in cases
     ]
-    result = scan_block(block_of(*transactions, revealing(stack(9))), TAG)
+    result = scan_block(block_of(*transactions, revealing(stack(9))), IDENTITY)
     assert [(entry.tx_index, entry.code) for entry in result.dropped] == [
         (at, case.code) for at, case in enumerate(cases, 1)
     ]
@@ -84,7 +85,7 @@ def test_malformed_ones_are_counted_in_place():
 def test_another_chain_sees_nothing():
     """Envelopes of other tags are neither found nor counted."""
     raw = block_of(revealing(stack(), outputs=[note(1)]), revealing([SIGNATURE, stack()[1][:-1], CONTROL]))
-    assert scan_block(raw, b"\0\0\0\0") == scan_block(block_of(), TAG)
+    assert scan_block(raw, bytes(32)) == scan_block(block_of(), IDENTITY)
 
 
 def test_one_witness_means_one_thing_whatever_it_spends():
@@ -101,7 +102,7 @@ def test_one_witness_means_one_thing_whatever_it_spends():
         Transaction((TxIn(funding.outpoint(index), witness=tuple(witness)),), (ANY_OUTPUT,))
         for index in range(len(scripts))
     ]
-    result = scan_block(block_of(funding, *spends), TAG)
+    result = scan_block(block_of(funding, *spends), IDENTITY)
     assert [entry.tx_index for entry in result.envelopes] == [2, 3, 4, 5]
     assert {(entry.header, entry.signer, entry.payload) for entry in result.envelopes} == {
         (header_of(), SIGNER, PAYLOAD)
@@ -119,7 +120,7 @@ def test_the_annex_and_further_items_are_passed_over(codec):
         [*witness, b"\x50"],
         [*witness, b"\x50annex"],
     ):
-        assert numbers(scan_block(block_of(revealing(variant)), TAG)) == [(3, 1, 0)]
+        assert numbers(scan_block(block_of(revealing(variant)), IDENTITY)) == [(3, 1, 0)]
 
 
 SCRIPT = b"script"
@@ -157,7 +158,7 @@ def test_the_shape_of_a_leaf_spend(items, found):
 @given(st.lists(TRANSACTIONS, max_size=4))
 def test_foreign_blocks_hold_nothing(transactions):
     """A block without our mark yields nothing but its header."""
-    result = scan_block(block_of(*transactions, header=HEADER), TAG)
+    result = scan_block(block_of(*transactions, header=HEADER), IDENTITY)
     assert (result.header, result.envelopes, result.dropped) == (parse_header(HEADER), (), ())
 
 
@@ -166,7 +167,7 @@ def test_the_quick_look_never_hides_an_envelope(ours, foreign):
     """Among foreign transactions, exactly the transactions that carry envelopes yield them."""
     mixed = [revealing(stack(at)) if flag else foreign[at] for at, flag in enumerate(ours)]
     expected = [(at, at + 1, 0) for at, flag in enumerate(ours) if flag]
-    assert numbers(scan_block(block_of(*mixed), TAG)) == expected
+    assert numbers(scan_block(block_of(*mixed), IDENTITY)) == expected
 
 
 @pytest.mark.parametrize("tag", [b"BTAI", b"TAI\0", b"....", b"\\\\\\\\", b"[a-z", b"\n\n\n\n"])
@@ -175,7 +176,7 @@ def test_awkward_tags_are_found(tag):
     data = b"BTAI\0" + tag
     overlapping = revealing([b"BTAIBTAI", SIGNATURE, script_of(EnvelopeCodec.IF520, b"BTA" + data), CONTROL])
     raw = block_of(overlapping, revealing([SIGNATURE, script_of(EnvelopeCodec.IF520, data), CONTROL]))
-    assert [entry.code for entry in scan_block(raw, tag).dropped] == ["envelope.truncated"]
+    assert [entry.code for entry in scan_block(raw, tag + bytes(28)).dropped] == ["envelope.truncated"]
 
 
 def test_marks_outside_the_template_are_nothing():
@@ -185,7 +186,7 @@ def test_marks_outside_the_template_are_nothing():
         (TxIn(COINBASE.outpoint(0), script_sig=mark, witness=(mark, mark)),),
         (TxOut(0, b"\x6a\x09" + mark), TxOut(0, mark), TxOut(0, b"\x6a")),
     )
-    result = scan_block(block_of(loose), TAG)
+    result = scan_block(block_of(loose), IDENTITY)
     assert (result.envelopes, result.dropped) == ((), ())
 
 
@@ -200,7 +201,7 @@ def test_damaged_blocks_raise_only_invalid_input(data):
         raw[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
     code = "bitcoin_block.fine"
     try:
-        result = scan_block(bytes(raw), TAG)
+        result = scan_block(bytes(raw), IDENTITY)
         assert {entry.code for entry in result.dropped} <= DROP_CODES
     except InvalidInput as error:
         code = error.code
@@ -212,7 +213,7 @@ def test_random_blocks_raise_only_invalid_input(noise):
     """Bytes that are no block but hold our mark are refused in words."""
     code = "bitcoin_block.fine"
     try:
-        scan_block(noise + b"BTAI\0" + TAG, TAG)
+        scan_block(noise + b"BTAI\0" + TAG, IDENTITY)
     except InvalidInput as error:
         code = error.code
     assert re.match(r"bitcoin_(block|tx|header)\.", code)
@@ -220,7 +221,7 @@ def test_random_blocks_raise_only_invalid_input(noise):
 
 def test_a_copied_envelope_is_reported_twice():
     """Duplicates are for the readers of a kind to judge: the scan says what is there."""
-    result = scan_block(block_of(revealing(stack()), revealing([], stack())), TAG)
+    result = scan_block(block_of(revealing(stack()), revealing([], stack())), IDENTITY)
     assert numbers(result) == [(7, 1, 0), (7, 2, 1)]
     assert result.envelopes[0].header.kind is EnvelopeKind.BATCH_FRAME
     assert data_of() == result.envelopes[0].header.encode() + PAYLOAD

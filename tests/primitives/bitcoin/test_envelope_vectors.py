@@ -21,7 +21,7 @@ from primitives.ids import display_hash
 from tests.primitives.bitcoin import envelope_vectors
 
 VECTORS = json.loads(envelope_vectors.FILE.read_text())
-TAG = bytes.fromhex(VECTORS["tag"])
+IDENTITY = bytes.fromhex(VECTORS["identity"])
 SECRET = bytes.fromhex(VECTORS["secret"])
 SIGNER = bytes.fromhex(VECTORS["signer"])
 
@@ -35,13 +35,13 @@ def encode(codec, header, payload):
 
 def parse(script):
     """Return what a script holds, wherever it would stand."""
-    return (parse_op_return if script[:1] == b"\x6a" else parse_leaf)(script, TAG)
+    return (parse_op_return if script[:1] == b"\x6a" else parse_leaf)(script, IDENTITY)
 
 
 def header_from(case, payload):
     """Return the header that a case describes."""
     kind = EnvelopeKind(case["kind"])
-    return build_header(SECRET, kind, payload, tag=TAG, number=case["number"], index=case["index"])
+    return build_header(SECRET, kind, payload, identity=IDENTITY, number=case["number"], index=case["index"])
 
 
 def test_the_file_is_current():
@@ -56,7 +56,7 @@ def test_valid(case):
     payload = bytes.fromhex(case["payload"])
     header = header_from(case, payload)
     assert header.encode().hex() == case["header"]
-    assert header.digest(SIGNER).hex() == case["signed_digest"]
+    assert header.digest(SIGNER, IDENTITY).hex() == case["signed_digest"]
     assert set(case["scripts"]) == set(EnvelopeCodec)
     for codec, script in case["scripts"].items():
         assert encode(codec, header, payload).hex() == script
@@ -92,7 +92,7 @@ def test_ignored(case):
 @pytest.mark.parametrize("case", VECTORS["blocks"], ids=lambda case: case["name"])
 def test_blocks(case):
     """Each block holds these envelopes at these places, and drops these."""
-    result = scan_block(bytes.fromhex(case["raw"]), TAG)
+    result = scan_block(bytes.fromhex(case["raw"]), IDENTITY)
     found = [
         {
             "tx_index": entry.tx_index,

@@ -311,7 +311,7 @@ async def test_artifacts_are_inscribed_once_and_resume() -> None:
     assert any(isinstance(signal, ArtifactDone) for signal in world.signals)
     pieces: dict[int, bytes] = {}
     for block in world.bitcoin.chain():
-        for envelope in scan_block(block.raw, world.config.tag).envelopes:
+        for envelope in scan_block(block.raw, world.config.identity).envelopes:
             frame = decode_frame(envelope.payload)
             assert frame.content_hash == sha256(data)
             pieces[envelope.header.index] = frame.data

@@ -124,7 +124,7 @@ class Stage:
         """Check that every block is on Bitcoin as it was made, each frame once, and all coins are known."""
         safe = [to_batch_block(data) for data in self.derivation.safe_blocks()]
         assert safe == [entry.block for entry in self.sequencer.blocks]
-        frames = count_frames(self.mirror, self.config.tag)
+        frames = count_frames(self.mirror, self.config.identity)
         assert set(frames.values()) <= {1}, frames
         state = self.batcher.state
         assert state.inscriber.rows == {}

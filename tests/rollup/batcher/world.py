@@ -117,7 +117,7 @@ class FreshDerivation:
         if point.hash not in self.known:
             parent, _ = self.at(height - 1)
             header = parse_header(chain[height].raw[:80])
-            scan = scan_block(chain[height].raw, self.config.tag)
+            scan = scan_block(chain[height].raw, self.config.identity)
             times = [parse_header(block.raw[:80]).time for block in chain[: height + 1]]
             facts = L1BlockFacts(
                 height=height,
@@ -215,12 +215,12 @@ class Sequencer:
 
 
 def count_frames(
-    bitcoin: Chain, tag: bytes, kind: EnvelopeKind = EnvelopeKind.BATCH_FRAME
+    bitcoin: Chain, identity: Hash32, kind: EnvelopeKind = EnvelopeKind.BATCH_FRAME
 ) -> Counter[tuple[int, int]]:
     """Return how often each (number, index) of a kind stands on the active chain."""
     found: Counter[tuple[int, int]] = Counter()
     for block in bitcoin.chain():
-        for envelope in scan_block(block.raw, tag).envelopes:
+        for envelope in scan_block(block.raw, identity).envelopes:
             if envelope.header.kind == kind:
                 found[envelope.header.number, envelope.header.index] += 1
     return found
@@ -300,14 +300,14 @@ class World:
 
     def frames(self, kind: EnvelopeKind = EnvelopeKind.BATCH_FRAME) -> Counter[tuple[int, int]]:
         """Return how often each (number, index) stands on the active chain."""
-        return count_frames(self.bitcoin, self.config.tag, kind)
+        return count_frames(self.bitcoin, self.config.identity, kind)
 
     def batches(self) -> dict[int, Batch]:
         """Return the complete channels of the active chain, decoded, whatever derivation says of them."""
         pieces: dict[int, dict[int, bytes]] = {}
         totals: dict[int, int] = {}
         for block in self.bitcoin.chain():
-            for envelope in scan_block(block.raw, self.config.tag).envelopes:
+            for envelope in scan_block(block.raw, self.config.identity).envelopes:
                 if envelope.header.kind == EnvelopeKind.BATCH_FRAME:
                     frame = decode_frame(envelope.payload)
                     pieces.setdefault(envelope.header.number, {})[envelope.header.index] = frame.data
