@@ -80,6 +80,7 @@ class Admission:
         self._arrivals: asyncio.Queue[_Arrival] = asyncio.Queue(MAX_WAITING)
         self._arriving_bytes = 0
         self._forgotten: list[bytes] = []
+        self._rewinds = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="admission")
         pool.watch(self._forgotten.append)
 
@@ -121,7 +122,7 @@ class Admission:
         loop = asyncio.get_running_loop()
         raws = [each.raw for each in arrivals]
         try:
-            judged = await loop.run_in_executor(self._thread, self._judge, raws)
+            judged = await self._judge_beside(raws)
         except Temporary as error:
             for arrival in arrivals:
                 arrival.refuse(error)
@@ -144,6 +145,18 @@ class Admission:
                 arrival.answer.set_result(Hash32(transaction.hash))
         if admitted:
             self._on_admitted()
+
+    async def _judge_beside(self, raws: Sequence[bytes]) -> _Judged:
+        """Judge on the admission thread, and again if a rewind came between.
+
+        By the nonces of a state that is gone, the pool would take what the rewind returned for included.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            rewinds = self._rewinds
+            judged = await loop.run_in_executor(self._thread, self._judge, raws)
+            if rewinds == self._rewinds:
+                return judged
 
     def _judge(self, raws: Sequence[bytes]) -> _Judged:
         """Decode, recover and look up the senders; for the admission thread, or at start."""
@@ -206,6 +219,7 @@ class Admission:
 
         Before `run` begins, or between its steps: blocking, some 40 microseconds a transaction.
         """
+        self._rewinds += 1
         judged = self._judge(raws)
         batch = WriteBatch()
         for raw, each in zip(raws, judged.decoded, strict=True):
@@ -240,6 +254,8 @@ class Admission:
         """Return how many transactions could run, and how many wait for a model's answer."""
         return len(self._pool) - self._pool.parked, self._pool.parked
 
-    def content(self, limit: int) -> tuple[list[Transaction], list[Transaction]]:
+    def content(
+        self, limit: int, sender: Address | None = None
+    ) -> tuple[list[Transaction], list[Transaction]]:
         """Return transactions that could run and others that wait for a nonce, `limit` of each at most."""
-        return cast("tuple[list[Transaction], list[Transaction]]", self._pool.content(limit))
+        return cast("tuple[list[Transaction], list[Transaction]]", self._pool.content(limit, sender))

@@ -65,9 +65,11 @@ class ForwardingSender:
         """Return nothing: a full node keeps no pool of its own."""
         return 0, 0
 
-    def content(self, limit: int) -> tuple[list[Transaction], list[Transaction]]:
+    def content(
+        self, limit: int, sender: Address | None = None
+    ) -> tuple[list[Transaction], list[Transaction]]:
         """Return nothing, as `counts`."""
-        del limit
+        del limit, sender
         return [], []
 
     def settle(self, hashes: Iterable[bytes]) -> None:

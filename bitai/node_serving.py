@@ -65,7 +65,7 @@ async def serve_rpc(
     service = build_rpc(context, options=ServerOptions(allowed_hosts=hosts), metrics=parts.node.metrics)
 
     async def on_change(_: ChainUpdate) -> None:
-        await service.feed.announce()
+        service.feed.announce()
 
     parts.chain.listen(on_change)
     app = service.server.application()

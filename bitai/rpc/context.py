@@ -145,8 +145,10 @@ class Sender(Protocol):
         """Return how many transactions could run, and how many wait for a model's answer."""
         ...
 
-    def content(self, limit: int) -> tuple[list[Transaction], list[Transaction]]:
-        """Return transactions that could run and others that wait for a nonce, `limit` of each at most."""
+    def content(
+        self, limit: int, sender: Address | None = None
+    ) -> tuple[list[Transaction], list[Transaction]]:
+        """Return what could run and what waits for a nonce, `limit` of each at most; all senders' or one's."""
         ...
 
 

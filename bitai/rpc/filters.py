@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 from bitai.rpc.encode import data
 from bitai.rpc.framing import LIMIT_EXCEEDED, SERVER_ERROR, RpcError
 from bitai.rpc.log_query import LogQuery, parse_log_query
+from bitai.rpc.methods_blocks import MAX_LOGS, BlockMethods
 from bitai.rpc.params import LATEST, BlockId, invalid, require_count
 
 if TYPE_CHECKING:
     from bitai.metrics import Metrics
     from bitai.rpc.context import Context, Method
     from bitai.rpc.head_feed import BlockNews, HeadFeed
-    from bitai.rpc.methods_blocks import BlockMethods
 
 IDLE_S: Final = 300.0
 MAX_FILTERS: Final = 1_024
@@ -137,27 +137,27 @@ class FilterMethods:
         """eth_getFilterChanges(id): block hashes, or logs, since the last time; logs that left are `removed`."""
         found = self._require(params)
         cursor, news = self._feed.moves, self._feed.since(found.cursor)
-        if news is None:
-            try:
-                changes, number = await self._context.workers.run(self._scan, found.query, found.number)
-            except RpcError as error:  # more than one answer holds: begin anew, as after a restart
-                self._drop(params[0])
-                raise RpcError(SERVER_ERROR, "filter not found") from error
-        else:
-            changes = await self._context.workers.run(self._collect, found.query, _net(news))
-            number = news[-1].number - news[-1].removed if news else found.number
+        try:
+            changes, number = await self._context.workers.run(self._changes, found, news)
+        except _TooManyError as error:  # more than one answer holds: begin anew, as after a restart
+            self._drop(params[0])
+            raise RpcError(SERVER_ERROR, "filter not found") from error
         found.cursor, found.number = cursor, number
         return changes
 
-    def _collect(self, query: LogQuery | None, news: tuple[BlockNews, ...]) -> list[Any]:
-        """Return what the net news are to a filter."""
+    def _changes(self, asked: _Filter, news: tuple[BlockNews, ...] | None) -> tuple[list[Any], int]:
+        """Return what is new to a filter, and the last block that this tells of."""
+        if news is None:
+            return self._scan(asked.query, asked.number)
         changes: list[Any] = []
-        for each in news:
-            if query is None:
+        for each in _net(news):
+            if asked.query is None:
                 changes += [] if each.removed else [data(each.hash)]
             else:
-                changes += self._logs_of(query, each)
-        return changes
+                changes += self._logs_of(asked.query, each)
+            if len(changes) > MAX_LOGS:
+                raise _TooManyError
+        return changes, (news[-1].number - news[-1].removed if news else asked.number)
 
     def _logs_of(self, query: LogQuery, news: BlockNews) -> list[dict[str, Any]]:
         if query.last.number is not None and news.number > query.last.number:
@@ -178,8 +178,13 @@ class FilterMethods:
         if number >= head:
             return [], head
         if query is not None:
-            first, last = BlockId(number=number + 1), BlockId(number=head)
-            return self._blocks.find_logs(query.between(first, last)), head
+            between = query.between(BlockId(number=number + 1), BlockId(number=head))
+            try:
+                return self._blocks.find_logs(between), head
+            except RpcError as error:
+                raise _TooManyError from error
+        if head - number > MAX_LOGS:
+            raise _TooManyError
         headers = (self._context.blocks.header(each) for each in range(number + 1, head + 1))
         return [data(header.hash) for header in headers if header is not None], head
 
@@ -197,6 +202,10 @@ class FilterMethods:
             return False
         self._drop(params[0])
         return True
+
+
+class _TooManyError(Exception):
+    """A poll found more than one answer holds."""
 
 
 def _net(news: tuple[BlockNews, ...]) -> tuple[BlockNews, ...]:

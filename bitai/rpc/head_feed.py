@@ -1,8 +1,9 @@
 """Tell who left the chain and who came, in order: what subscriptions, filters and waiting senders follow.
 
-The node calls `announce` after each step of its chain. The feed compares the chain with its own trail of recent
-blocks, so it cannot miss a rewind and needs nobody's word for what changed. What it keeps is bounded: hashes of
-recent blocks, and their logs (a block that left the chain can no longer be read) while anybody wants them.
+The node calls `announce` after each step of its chain, which costs it nothing: the feed looks at the chain by itself,
+on a thread of its own, so that no crowd of callers can hold up blocks. It compares the chain with its own trail of
+recent blocks, and so cannot miss a rewind and needs nobody's word for what changed. What it keeps is bounded: hashes
+of recent blocks, and their logs (a block that left the chain can no longer be read) while anybody wants them.
 """
 
 from __future__ import annotations
@@ -10,17 +11,22 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
+
 from bitai.rpc.params import LATEST
 from bitai.rpc.stored_blocks import StoredBlock, read_block
+from primitives.errors import BitaiError
 
 if TYPE_CHECKING:
     from bitai.rpc.context import BlockReader
     from bitai.rpc.log_query import LogQuery
-    from bitai.rpc.workers import Workers
     from vm._core import Header
+
+log = structlog.get_logger(__name__)
 
 TRAIL: Final = 512
 """Recent blocks remembered by hash; a rewind is not told further back than that."""
@@ -56,10 +62,10 @@ Listener = Callable[[tuple[BlockNews, ...]], None]
 class HeadFeed:
     """Follows one chain; its methods belong to the event loop."""
 
-    def __init__(self, blocks: BlockReader, workers: Workers) -> None:
+    def __init__(self, blocks: BlockReader) -> None:
         """Follow nothing until `start`."""
         self._blocks = blocks
-        self._workers = workers
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="head-feed")
         self._trail: deque[tuple[int, bytes]] = deque(maxlen=TRAIL)
         self._journal: deque[BlockNews] = deque(maxlen=JOURNAL)
         self._kept: OrderedDict[bytes, StoredBlock] = OrderedDict()
@@ -68,6 +74,8 @@ class HeadFeed:
         self._log_watchers = 0
         self._moves = 0
         self._started = False
+        self._stale = False
+        self._looking: asyncio.Task[None] | None = None
         self._news = asyncio.Condition()
         self._turn = asyncio.Lock()
 
@@ -80,21 +88,41 @@ class HeadFeed:
         """Follow the chain from now on, if that has not begun; return the cursor of now."""
         self._started = True
         if not self._trail:
-            await self.announce()
+            await self.look()
         return self._moves
 
-    async def announce(self) -> None:
-        """Look at the chain and tell what changed; costs nothing until somebody has called `start`."""
-        if not self._started:
-            return
+    def announce(self) -> None:
+        """Say that the chain has moved; costs nothing until somebody has called `start`."""
+        self._stale = self._started
+        if self._stale and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.create_task(self._look_while_stale())
+
+    async def _look_while_stale(self) -> None:
+        while self._stale:
+            self._stale = False
+            try:
+                await self.look()
+            except BitaiError as error:
+                log.exception("the feed of heads cannot read the chain", code=error.code)
+
+    async def look(self) -> None:
+        """Look at the chain and tell what changed."""
         async with self._turn:
-            news = await self._workers.run(self._look)
+            news = await asyncio.get_running_loop().run_in_executor(self._thread, self._compare)
             for each in news:
                 self._remember(each)
             for listener in tuple(self._listeners):
                 listener(news)
         async with self._news:
             self._news.notify_all()
+
+    async def close(self) -> None:
+        """End: the chain is closed next."""
+        self._started = self._stale = False
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+        self._thread.shutdown(wait=True, cancel_futures=True)
 
     async def until_moved(self, seen: int) -> None:
         """Wait until there is news after a cursor."""
@@ -125,9 +153,9 @@ class HeadFeed:
 
         return stop
 
-    # -- on a worker thread ---------------------------------------------------------------------
+    # -- on the feed's thread ---------------------------------------------------------------------
 
-    def _look(self) -> tuple[BlockNews, ...]:
+    def _compare(self) -> tuple[BlockNews, ...]:
         """Compare the chain with the trail: blocks that left, newest first, then those that came.
 
         Nothing is told while the chain moves under the look: whoever moves it announces that next.

@@ -30,7 +30,7 @@ MAX_LOG_BLOCKS: Final = 10_000
 MAX_LOGS: Final = 10_000
 MAX_LOG_CHARACTERS: Final = 32 << 20
 """Hex of the data of all logs of one answer: a log may hold two megabytes."""
-MAX_PENDING: Final = 4_096
+MAX_PENDING: Final = 1_000
 """Waiting transactions that the pending block shows."""
 
 
@@ -102,10 +102,15 @@ class BlockMethods:
         header = self._blocks.header(number)
         if header is None:
             raise RpcError(SERVER_ERROR, "header not found")
-        base_fee = await self._context.workers.run(self._context.states.next_base_fee, number)
         runnable, _ = self._context.sender.content(MAX_PENDING)
-        shown = [transaction_object(each, None, None, None) if full else data(each.hash) for each in runnable]
-        return pending_block_object(header, base_fee, shown)
+
+        def show() -> dict[str, Any]:
+            shown = [
+                transaction_object(each, None, None, None) if full else data(each.hash) for each in runnable
+            ]
+            return pending_block_object(header, self._context.states.next_base_fee(number), shown)
+
+        return await self._context.workers.run(show)
 
     async def transaction_count_of_block(self, params: list[Any]) -> str | None:
         """eth_getBlockTransactionCountBy*."""

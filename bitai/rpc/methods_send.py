@@ -20,7 +20,7 @@ SYNC_LIMIT_MS: Final = 20_000
 """How long `eth_sendRawTransactionSync` may wait for a block, and does unless told less."""
 NOT_YET: Final = 4
 """Error code of a transaction that waits in the pool when its sender's patience ends (EIP-7966)."""
-MAX_CONTENT: Final = 4_096
+MAX_CONTENT: Final = 1_000
 """Waiting transactions of each kind that one answer shows."""
 
 
@@ -79,20 +79,23 @@ class SendMethods:
         return {"pending": quantity(ready), "queued": quantity(waiting)}
 
     async def pool_content(self, params: list[Any]) -> dict[str, Any]:
-        """txpool_content: by sender and nonce, some thousand at most."""
+        """txpool_content: by sender and nonce, a thousand of each kind at most."""
         require_count(params, 0, 0)
         runnable, gapped = self._context.sender.content(MAX_CONTENT)
-        return {"pending": _by_sender(runnable), "queued": _by_sender(gapped)}
+        return await self._context.workers.run(
+            lambda: {"pending": _by_sender(runnable), "queued": _by_sender(gapped)}
+        )
 
     async def pool_content_from(self, params: list[Any]) -> dict[str, Any]:
         """txpool_contentFrom(address): by nonce."""
         require_count(params, 1, 1)
-        address = parse_address(params[0])
-        runnable, gapped = self._context.sender.content(MAX_CONTENT)
-        return {
-            name: {str(each.nonce): _shown(each) for each in part if each.sender == address}
-            for name, part in (("pending", runnable), ("queued", gapped))
-        }
+        runnable, gapped = self._context.sender.content(MAX_CONTENT, parse_address(params[0]))
+        return await self._context.workers.run(
+            lambda: {
+                name: {str(each.nonce): _shown(each) for each in part}
+                for name, part in (("pending", runnable), ("queued", gapped))
+            }
+        )
 
 
 def _parse_limit(value: Any) -> int:

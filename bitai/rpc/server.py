@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import time
 from dataclasses import dataclass
@@ -40,6 +41,12 @@ CALL_TIMEOUT_S: Final = 30.0
 GZIP_FROM_BYTES: Final = 4_096
 """Smaller replies fit a few packets anyway, and there are many of them."""
 GZIP_LEVEL: Final = 1
+BODY_LIMIT_S: Final = 20.0
+"""A body that takes longer to arrive is not waited for."""
+MAX_ARRIVING_BYTES: Final = 256 << 20
+"""Bodies that may be in memory at once, counted by what they claim before they are read."""
+MAX_MESSAGE_BYTES: Final = 2 << 20
+"""One message on a WebSocket; many connections may each hold some."""
 _JSON: Final = {"Content-Type": "application/json"}
 
 
@@ -70,6 +77,7 @@ class RpcServer:
         self._options = options or ServerOptions()
         self._metrics = metrics
         self._sockets: set[web.WebSocketResponse] = set()
+        self._arriving = 0
 
     def application(self) -> web.Application:
         """Return the aiohttp application: POST / for calls, GET / with an upgrade for a WebSocket."""
@@ -124,17 +132,26 @@ class RpcServer:
     async def _post(self, request: web.Request) -> web.Response:
         self._require_host(request)
         headers = _JSON | self._cors(request)
+        claimed = min(request.content_length or MAX_BODY_BYTES, MAX_BODY_BYTES)
+        if self._arriving + claimed > MAX_ARRIVING_BYTES:
+            return _refused(503, "too many requests at once; try again later", headers)
+        self._arriving += claimed
         try:
-            body = await request.read()
+            async with asyncio.timeout(BODY_LIMIT_S):
+                body = await request.read()
+            reply = await answer_body(body, self.dispatch)
         except web.HTTPRequestEntityTooLarge:
-            error = encode_reply(None, RpcError(LIMIT_EXCEEDED, f"request body over {MAX_BODY_BYTES} bytes"))
-            return web.Response(body=error, status=413, headers=headers)
-        reply = await answer_body(body, self.dispatch)
+            return _refused(413, f"request body over {MAX_BODY_BYTES} bytes", headers)
+        except TimeoutError:
+            return _refused(408, f"the body took longer than {BODY_LIMIT_S:.0f} s to arrive", headers)
+        finally:
+            self._arriving -= claimed
         if reply is None:
             return web.Response(status=204, headers=self._cors(request))
         if len(reply) >= GZIP_FROM_BYTES and "gzip" in request.headers.get("Accept-Encoding", ""):
-            reply = await self._workers.run(gzip.compress, reply, GZIP_LEVEL)
-            headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding, Origin"}
+            with contextlib.suppress(RpcError):  # nobody free to pack it: send it as it is
+                reply = await self._workers.run(gzip.compress, reply, GZIP_LEVEL)
+                headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding, Origin"}
         return web.Response(body=reply, headers=headers)
 
     async def _preflight(self, request: web.Request) -> web.Response:
@@ -180,7 +197,7 @@ class RpcServer:
         if len(self._sockets) >= MAX_SOCKETS:
             raise web.HTTPServiceUnavailable(text="too many WebSocket connections\n")
         # Compression would let a few bytes from a stranger become a large body, and cost memory each.
-        socket = web.WebSocketResponse(max_msg_size=MAX_BODY_BYTES, heartbeat=30, compress=False)
+        socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE_BYTES, heartbeat=30, compress=False)
         self._sockets.add(socket)
         self._measure_sockets()
         try:
@@ -202,4 +219,10 @@ class RpcServer:
         await asyncio.gather(*closing, return_exceptions=True)
 
     async def _close_workers(self, _: web.Application) -> None:
+        await self._feed.close()
         self._workers.close()
+
+
+def _refused(status: int, words: str, headers: dict[str, str]) -> web.Response:
+    body = encode_reply(None, RpcError(LIMIT_EXCEEDED, words))
+    return web.Response(body=body, status=status, headers=headers)

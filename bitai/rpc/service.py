@@ -32,7 +32,7 @@ def build_rpc(
     context: Context, *, options: ServerOptions | None = None, metrics: Metrics | None = None
 ) -> RpcService:
     """Return the whole JSON-RPC of a node over one context."""
-    feed = HeadFeed(context.blocks, context.workers)
+    feed = HeadFeed(context.blocks)
     blocks = BlockMethods(context)
     parts = (
         IdentityMethods(context),

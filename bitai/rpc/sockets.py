@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bitai.rpc.head_feed import HeadFeed
 
 MAX_CALLS: Final = 32
+MAX_CALL_BYTES: Final = 4 << 20
 """Messages of one connection that are worked on at once; the next is not read before one is answered."""
 MAX_OUTBOX: Final = 4_096
 MAX_OUTBOX_BYTES: Final = 32 << 20
@@ -34,6 +35,7 @@ class SocketSession:
         self._outbox_bytes = 0
         self._overflow = asyncio.Event()
         self._calls: set[asyncio.Task[None]] = set()
+        self._call_bytes = 0
 
     async def serve(self) -> None:
         """Work until the client leaves or reads too slowly."""
@@ -54,13 +56,20 @@ class SocketSession:
             if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                 continue
             body = message.data.encode() if isinstance(message.data, str) else message.data
+            self._call_bytes += len(body)
             task = asyncio.create_task(self._answer(body))
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
-            if len(self._calls) >= MAX_CALLS:
+            while self._calls and (len(self._calls) >= MAX_CALLS or self._call_bytes > MAX_CALL_BYTES):
                 await asyncio.wait(self._calls, return_when=asyncio.FIRST_COMPLETED)
 
     async def _answer(self, body: bytes) -> None:
+        try:
+            await self._answer_in_turn(body)
+        finally:
+            self._call_bytes -= len(body)
+
+    async def _answer_in_turn(self, body: bytes) -> None:
         made: list[str] = []
 
         async def dispatch(call: Call) -> Any:

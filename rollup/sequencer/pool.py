@@ -352,16 +352,26 @@ class Pool:
             nonce += 1
         return nonce
 
-    def content(self, limit: int) -> tuple[list[PooledTransaction], list[PooledTransaction]]:
-        """Return transactions that could run and others that wait for a nonce, `limit` of each at most."""
+    def content(
+        self, limit: int, sender: Address | None = None
+    ) -> tuple[list[PooledTransaction], list[PooledTransaction]]:
+        """Return transactions that could run and others that wait for a nonce, `limit` of each at most.
+
+        With `sender` only that account's.
+        """
         runnable: list[PooledTransaction] = []
         gapped: list[PooledTransaction] = []
-        for lane in self._lanes.values():
+        lanes = (
+            self._lanes.values() if sender is None else [self._lanes[sender]] if sender in self._lanes else []
+        )
+        for lane in lanes:
             end = lane.next_nonce + lane.run
             for nonce in sorted(lane.by_nonce):
                 into = runnable if nonce < end else gapped
                 if len(into) < limit:
                     into.append(lane.by_nonce[nonce].transaction)
+            if len(runnable) >= limit and len(gapped) >= min(limit, self._gapped):
+                break
         return runnable, gapped
 
 

@@ -178,7 +178,7 @@ class Rig:
             neurons=self.dispatcher if neurons else None,
         )
         self.rpc = build_rpc(self.context, metrics=self.metrics)
-        self.chain.listeners.append(self.rpc.feed.announce)
+        self.chain.listeners.append(self._announce)
         self.neuron_url = self.rpc_url = ""
         self.session = None
         self._stack = AsyncExitStack()
@@ -186,6 +186,9 @@ class Rig:
 
     def _wake(self):
         self.sequencer.wake()
+
+    async def _announce(self):
+        self.rpc.feed.announce()
 
     async def __aenter__(self):
         """Start what runs."""

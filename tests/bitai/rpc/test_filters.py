@@ -27,7 +27,7 @@ async def rig():
 async def block(rig, *raws):
     """Make a block and announce it."""
     made = rig.world.run(*raws)
-    await rig.rpc.feed.announce()
+    await rig.rpc.feed.look()
     return "0x" + made.hash.hex()
 
 
@@ -100,7 +100,7 @@ async def test_what_came_and_left_unseen_is_not_told(rig):
     raw = rig.question()
     first = await block(rig, raw)
     rig.executor.rewind(2)
-    await rig.rpc.feed.announce()
+    await rig.rpc.feed.look()
     assert await rig.call("eth_getFilterChanges", wanted) == []
     await block(rig, rig.world.accounts[1].sign(TO))
     rig.executor.rewind(2)
@@ -147,7 +147,7 @@ class Book:
 
     def __init__(self, rig):
         self.now = 0.0
-        feed = HeadFeed(rig.backend, rig.context.workers)
+        feed = HeadFeed(rig.backend)
         blocks = BlockMethods(rig.context)
         self.methods = FilterMethods(rig.context, blocks, feed, metrics=rig.metrics, clock=lambda: self.now)
 

@@ -55,6 +55,26 @@ async def test_a_compressed_bomb_is_413(rig):
     assert (status, reply["result"]) == (200, "0xb17a1")
 
 
+async def test_bodies_in_memory_are_bounded(rig, monkeypatch):
+    """What arrives at once is counted before it is read; beyond the bound the next is asked to come again."""
+    monkeypatch.setattr("bitai.rpc.server.MAX_ARRIVING_BYTES", 1_000)
+    status, reply = await rig.post(b" " * 1_001)
+    assert (status, reply["error"]["code"]) == (503, -32005)
+    for _ in range(50):
+        assert (await rig.post(CHAIN_ID))[0] == 200
+
+
+async def test_a_body_that_trickles_is_given_up(rig, monkeypatch):
+    """A client that sends its body byte by byte does not hold a place for ever."""
+    monkeypatch.setattr("bitai.rpc.server.BODY_LIMIT_S", 0.05)
+    host, port = rig.rpc_url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
+    assert b" 408 " in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_large_replies_are_packed_for_who_wants_it(rig):
     """Gzip for large replies if asked for; small ones and other clients get plain bytes, with the same content."""
     async with ClientSession(auto_decompress=False) as session:
@@ -112,7 +132,7 @@ async def test_browsers_are_told_what_they_may(rig):
 def serve(methods, **how):
     """A server of some methods and nothing else."""
     workers = Workers()
-    return RpcServer(methods, HeadFeed(None, workers), workers, **how)
+    return RpcServer(methods, HeadFeed(None), workers, **how)
 
 
 async def ask(server, method, **how):

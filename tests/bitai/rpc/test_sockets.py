@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from contextlib import asynccontextmanager
 
 import pytest
@@ -64,7 +65,7 @@ async def rig():
 async def block(rig, *raws):
     """Make a block and tell of it."""
     rig.world.run(*raws)
-    await rig.rpc.feed.announce()
+    await rig.rpc.feed.look()
     return rig.executor.head
 
 
@@ -143,7 +144,7 @@ async def test_after_a_rewind_heads_start_at_the_fork(rig):
         rig.executor.rewind(3)
         for value in range(2):
             rig.world.run(rig.world.accounts[1].sign(TO, value=value))
-        await rig.rpc.feed.announce()
+        await rig.rpc.feed.look()
         assert [(await client.next())[1]["number"] for _ in range(2)] == ["0x4", "0x5"]
 
 
@@ -211,7 +212,7 @@ async def test_a_slow_reader_is_closed_with_a_reason(rig, monkeypatch):
         await client.call("eth_subscribe", "newHeads")
         for _ in range(40):
             rig.world.run()
-        await rig.rpc.feed.announce()
+        await rig.rpc.feed.look()
         frames = []
         async with asyncio.timeout(10):
             while (frame := await client.socket.receive()).type is WSMsgType.TEXT:
@@ -231,3 +232,20 @@ async def test_sockets_are_bounded(rig, monkeypatch):
         await rig.until(lambda: rig.metrics.read("rpc_websockets") == 0)
         async with connect(rig) as client:
             assert await client.call("eth_chainId") == "0xb17a1"
+
+
+async def test_a_crowd_of_callers_holds_up_no_blocks(rig):
+    """With every worker busy, blocks are still made and heads still told."""
+    release = threading.Event()
+    busy = [asyncio.create_task(rig.context.workers.run(release.wait, 30)) for _ in range(20)]
+    async with connect(rig) as client:
+        try:
+            await client.call("eth_subscribe", "newHeads")
+            raw = rig.world.alice.sign(TO)
+            sent = await client.call("eth_sendRawTransaction", "0x" + raw.hex())
+            _, head = await client.next()
+            place = rig.executor.chain.place(bytes.fromhex(sent[2:]))
+            assert int(head["number"], 16) == place.number
+        finally:
+            release.set()
+            await asyncio.gather(*busy)
