@@ -79,7 +79,11 @@ class ChainPort(Protocol):
         *,
         keep_empty: bool,
     ) -> MadeBlock | None:
-        """Build, persist and announce a block; None if the head has moved since the proposal."""
+        """Build, persist and announce a block; None if the head has moved since the proposal.
+
+        What it includes leaves the pool with the announcement. Not here: a Bitcoin reorg may have taken the block
+        back, and returned its transactions to the pool, before this returns.
+        """
         ...
 
 
@@ -205,7 +209,6 @@ class Sequencer:
             elif outcome.code not in WAIT_CODES:
                 log.info("transaction dropped", transaction="0x" + transaction.hash.hex(), code=outcome.code)
                 dropped.append(transaction.hash)
-        self._pool.included(included)
         self._pool.remove(dropped)
         for transaction_hash in (*included, *dropped):
             self._dispatch.settled(Hash32(transaction_hash))

@@ -176,6 +176,32 @@ async def test_what_a_rewind_returns_is_admitted_again():
         assert door.journal() == set(raws)
 
 
+async def test_a_rewind_while_a_newcomer_is_judged_loses_nothing(monkeypatch):
+    """What the rewind returned stays, though the newcomer was judged by the state in which it was included."""
+    world, loop, judged = World(), asyncio.get_running_loop(), []
+    async with Door(world) as door:
+        raws = [world.alice.sign(TO, gas=21_000) for _ in range(3)]
+        world.run(*raws[:2])
+        judge = door.admission._judge
+
+        async def rewind():
+            world.executor.rewind(0)
+            door.admission.readmit(raws[:2])
+
+        def judge_and_rewind(batch):
+            found = judge(batch)
+            judged.append(len(batch))
+            if len(judged) == 1:
+                asyncio.run_coroutine_threadsafe(rewind(), loop).result(10)
+            return found
+
+        monkeypatch.setattr(door.admission, "_judge", judge_and_rewind)
+        await door.admission.submit(raws[2])
+        assert judged == [1, 2, 1]
+        assert [each.nonce for each in door.pool.content(10)[0]] == [0, 1, 2]
+        assert door.journal() == set(raws)
+
+
 async def test_the_journal_forgets_what_left_the_pool():
     """Replaced, dropped and included transactions do not stay on the disk for ever."""
     async with Door(limits=PoolLimits(per_sender=50)) as door:

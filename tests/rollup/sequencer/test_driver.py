@@ -19,8 +19,9 @@ ORIGIN = L1Origin(100, b"\1" * 32, 1_000)
 class Chain:
     """A `ChainPort` that includes everything unless a script says otherwise by transaction hash."""
 
-    def __init__(self, accounts, **proposal):
-        self.accounts = accounts
+    def __init__(self, accounts, pool, **proposal):
+        self.accounts, self.pool = accounts, pool
+        self.returning = {}
         self.proposal = Proposal(
             timestamp=2_000,
             origin=ORIGIN,
@@ -58,6 +59,9 @@ class Chain:
             raise failure
         await asyncio.sleep(0)
         outcomes = tuple(self.script.get(each.hash, INCLUDED) for each in transactions)
+        included = [
+            each.hash for each, outcome in zip(transactions, outcomes, strict=True) if outcome is INCLUDED
+        ]
         for each, outcome in zip(transactions, outcomes, strict=True):
             if outcome is INCLUDED:
                 self.accounts.nonces[each.sender] = each.nonce + 1
@@ -66,6 +70,10 @@ class Chain:
             number = None
         self.blocks.append((list(transactions), list(records)))
         self.kept.append(keep_empty)
+        self.pool.included(included)
+        for each in self.returning.pop(number, ()):
+            self.accounts.nonces[each.sender] = each.nonce
+            self.pool.add(each, self.accounts.facts(each.sender))
         async with self.news:
             self.news.notify_all()
         return MadeBlock(number, outcomes)
@@ -104,7 +112,8 @@ class Bench:
 
 def bench(mode="on-demand", block_time_s=2, **proposal):
     """Everything, empty."""
-    chain, pool, dispatch = Chain(Accounts(), **proposal), Pool(), Dispatch()
+    pool, dispatch = Pool(), Dispatch()
+    chain = Chain(Accounts(), pool, **proposal)
     sequencer = Sequencer(chain, pool, dispatch, mode=mode, block_time_s=block_time_s)
     return Bench(chain, pool, dispatch, sequencer)
 
@@ -135,6 +144,15 @@ async def test_each_outcome_has_its_consequence():
     assert [(each[0], each[1]) for each in b.dispatch.asked] == [(asking.hash, D)]
     assert set(b.dispatch.done) == {good.hash, hopeless.hash}
     assert b.pool.ready(1, b.chain.accounts, gas=10**9) == [later]
+
+
+async def test_what_a_reorg_returned_meanwhile_stays_in_the_pool():
+    """A block may be taken back before the sequencer hears that it was made: its transactions wait again."""
+    b = bench()
+    (returned,) = b.admit(Fake(A, 0))
+    b.chain.returning = {1: [returned]}
+    await b.sequencer.make_block()
+    assert b.pool.ready(1, b.chain.accounts, gas=10**9) == [returned]
 
 
 async def test_records_are_numbered_by_place():
