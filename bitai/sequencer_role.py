@@ -118,6 +118,7 @@ def build_sequencer(parts: Parts, keys: NodeKeys) -> SequencerRole:
     )
     server = NeuronServer(parts.rollup.identity, f"bitai-node/{VERSION}", dispatcher)
     dispatcher.attach(server)
+    parts.stack.callback(dispatcher.close)
     block_time_s = parts.rollup.parameters.block_time_s
     sequencer = Sequencer(
         parts.chain, pool, dispatcher, mode=config.block_time_mode, block_time_s=block_time_s
@@ -129,7 +130,7 @@ def build_sequencer(parts: Parts, keys: NodeKeys) -> SequencerRole:
     return SequencerRole(
         parts=parts,
         pool=pool,
-        admission=Admission(parts.executor, parts.store, pool, on_admitted=waker.wake),
+        admission=Admission(parts.executor, parts.store, pool, on_admitted=waker.wake, metrics=node.metrics),
         dispatcher=dispatcher,
         neurons=server,
         sequencer=sequencer,
