@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from bitai.rpc.context import Context, Method, NeuronAsker
     from vm._core import Answer, Answers, CallResult, InferenceRequest
 
+    Ran = tuple[int | None, CallResult]
+    """The least gas, if that was asked, and the result."""
+    Run = Callable[[Simulation, Answers], Ran]
+
 MAX_ROUNDS: Final = 8
 """Answers one call may wait for, one after the other."""
 MAX_MACS: Final = 1_000_000_000
@@ -57,47 +61,33 @@ class CallMethods:
     async def call(self, params: list[Any]) -> str:
         """eth_call(message, block, accounts to override, block to override)."""
         require_count(params, 1, 4)
-        simulation = self._simulation(params)
-        result = await self._with_answers(lambda answers: self._context.simulator.call(simulation, answers))
+        simulator = self._context.simulator
+        _, result = await self._run(
+            params, lambda simulation, answers: (None, simulator.call(simulation, answers))
+        )
         return data(require_success(result))
 
     async def estimate(self, params: list[Any]) -> str:
         """eth_estimateGas(message, block, accounts and block to override): the least gas limit that works."""
         require_count(params, 1, 4)
-        simulation = self._simulation(params)
-        found: int | None = None
-
-        def run(answers: Answers) -> CallResult:
-            nonlocal found
-            found, result = self._context.simulator.estimate(simulation, answers)
-            return result
-
-        result = await self._with_answers(run)
-        if found is None:
+        gas, result = await self._run(params, self._context.simulator.estimate)
+        if gas is None:
             require_success(result)
             raise RpcError(SERVER_ERROR, "gas required exceeds allowance")
-        return quantity(found)
+        return quantity(gas)
 
-    def _simulation(self, params: list[Any]) -> Simulation:
-        return Simulation(
-            number=self._context.require_number(block_param(params, 1)),
-            message=parse_call(params[0]),
-            accounts=parse_state_overrides(params[2] if len(params) > 2 else None),
-            block=parse_block_override(params[3] if len(params) > 3 else None),
-        )
-
-    async def _with_answers(self, run: Callable[[Answers], CallResult]) -> CallResult:
+    async def _run(self, params: list[Any], run: Run) -> Ran:
         """Run, fetch the answer that was missing, and run again with it, within bounds of time and work."""
-        workers, neurons = self._context.workers, self._context.neurons
-        result = await workers.run(run, {})
-        if result.request is None or result.kind != "parked" or neurons is None:
-            return result
+        simulation, ran = await self._context.workers.run(self._begin, params, run)
+        neurons = self._context.neurons
+        if ran[1].kind != "parked" or neurons is None:
+            return ran
         if self._asking >= MAX_ASKING:
             raise RpcError(UNAVAILABLE, "too many calls ask neurons; try again", {"code": "infer.busy"})
         self._asking += 1
         try:
             async with asyncio.timeout(ANSWER_LIMIT_S):
-                return await self._rounds(run, result, neurons)
+                return await self._rounds(simulation, run, ran, neurons)
         except TimeoutError:
             raise RpcError(
                 UNAVAILABLE, "no neuron answered in time; try again", {"code": "infer.no_answer_yet"}
@@ -105,22 +95,29 @@ class CallMethods:
         finally:
             self._asking -= 1
 
-    async def _rounds(
-        self, run: Callable[[Answers], CallResult], result: CallResult, neurons: NeuronAsker
-    ) -> CallResult:
+    def _begin(self, params: list[Any], run: Run) -> tuple[Simulation, Ran]:
+        """Read the parameters and run once; the head is looked up right before its state is used."""
+        message = parse_call(params[0])
+        accounts = parse_state_overrides(params[2] if len(params) > 2 else None)
+        block = parse_block_override(params[3] if len(params) > 3 else None)
+        number = self._context.require_number(block_param(params, 1))
+        simulation = Simulation(number, message, accounts, block)
+        return simulation, run(simulation, {})
+
+    async def _rounds(self, simulation: Simulation, run: Run, ran: Ran, neurons: NeuronAsker) -> Ran:
         answers: dict[bytes, Answer] = {}
         macs = 0
-        while result.kind == "parked" and result.request is not None:
-            macs += result.request.macs
-            if len(answers) >= MAX_ROUNDS or macs > MAX_MACS or result.request.request_hash in answers:
+        while ran[1].kind == "parked" and (request := ran[1].request) is not None:
+            macs += request.macs
+            if len(answers) >= MAX_ROUNDS or macs > MAX_MACS or request.request_hash in answers:
                 raise RpcError(
                     UNAVAILABLE,
                     "the call asks neurons for more than a call may; send a transaction",
                     {"code": "infer.call_budget"},
                 )
-            answers[result.request.request_hash] = await _ask(neurons, result.request)
-            result = await self._context.workers.run(run, answers)
-        return result
+            answers[request.request_hash] = await _ask(neurons, request)
+            ran = await self._context.workers.run(run, simulation, answers)
+        return ran
 
 
 async def _ask(neurons: NeuronAsker, request: InferenceRequest) -> Answer:
