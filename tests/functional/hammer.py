@@ -11,13 +11,15 @@ import httpx
 
 from primitives.hashes import keccak256
 from tests.functional.harness import CallFailed, NodeProcess
-from tests.functional.load import PARKED_S, READ, Sender, Sent, encode_question
+from tests.functional.load import READ, Sender, Sent, encode_question
 from vm.dev_accounts import DEV_ACCOUNTS, DevAccount
 
 TAKEN = ("already known", "nonce too low")
 """What a node answers to what it took before the answer was lost."""
 PAUSE_S = 0.15
 RETRY_S = 0.1
+NEURON_PAUSE_S = 5.0
+"""One account gets one answer a block, of two seconds: what gathers while no neuron is there must drain again."""
 
 
 class Hammer:
@@ -33,7 +35,7 @@ class Hammer:
         self.retried = 0
         jobs: list[tuple[Callable[[Sender], tuple[bytes, Sent]], float]] = [(_transfer, PAUSE_S)] * 2
         for tier, model in models.items():
-            jobs.append((self._asking(model), PARKED_S if tier == "neuron" else PAUSE_S))
+            jobs.append((self._asking(model), NEURON_PAUSE_S if tier == "neuron" else PAUSE_S))
         self._threads = [
             threading.Thread(target=self._run, args=(account, *job), daemon=True)
             for account, job in zip(DEV_ACCOUNTS[1:], jobs, strict=False)

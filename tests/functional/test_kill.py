@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
 from collections import Counter
@@ -15,7 +16,14 @@ import pytest
 
 from tests.functional.conftest import reference_digit, wait_for_models
 from tests.functional.hammer import Hammer
-from tests.functional.harness import NodeProcess, assert_same_chain, dev_node, full_node, wait_until
+from tests.functional.harness import (
+    FREE_PORTS,
+    NodeProcess,
+    assert_same_chain,
+    dev_node,
+    full_node,
+    wait_until,
+)
 from tests.functional.load import Sender, deploy_reader, digit_of
 from vm.dev_accounts import DEV_ACCOUNTS
 from vm.inference.artifact import Artifact
@@ -25,6 +33,12 @@ ROUNDS = [
     pytest.param(3, marks=pytest.mark.timeout(240), id="3 rounds"),
     pytest.param(20, marks=[pytest.mark.soak, pytest.mark.timeout(3_000)], id="20 rounds"),
 ]
+
+FIRST_STARTS = [
+    pytest.param(3, marks=pytest.mark.timeout(120), id="3 kills"),
+    pytest.param(20, marks=[pytest.mark.soak, pytest.mark.timeout(600)], id="20 kills"),
+]
+KILLED_WHILE_SYNCING_S = 2.0
 
 
 def safe_number(node: NodeProcess) -> int:
@@ -142,9 +156,30 @@ def test_kill_each_process_under_load(world: World, artifacts: dict[str, Artifac
     check_answers(node, hammer, artifacts)
     check_posted_once(node)
     safe = witness.look()
-    with full_node(world.folder, node, "fresh").start() as fresh:
+    with full_node(world.folder, node, "fresh").start(ready=False) as fresh:
+        time.sleep(KILLED_WHILE_SYNCING_S)
+        fresh.kill()
+        fresh.start()
         wait_until(lambda: safe_number(fresh) >= safe, "the fresh node caught up")
         assert_same_chain(node, fresh, safe)
+
+
+@pytest.mark.parametrize("kills", FIRST_STARTS)
+def test_kill_a_node_that_makes_its_chain(tmp_path: Path, kills: int) -> None:
+    """Keys, coins, configuration, database: wherever the first start is cut off, a later one finishes it."""
+    draws = random.Random(kills)
+    with NodeProcess(tmp_path / "dev", *FREE_PORTS, "--l1-port", "0", "--mine-interval", "1") as node:
+        for _ in range(kills):
+            moment_s = draws.uniform(0.5, 4.0)
+            node.start(ready=False)
+            time.sleep(moment_s)
+            node.kill()
+            there = sorted(each.name for each in tmp_path.glob("dev/*"))
+            print(f"killed after {moment_s:.2f} s; there is {', '.join(there)}")
+        node.start()
+        wait_for_models(node)
+        wait_until(lambda: safe_number(node) > 0, "a block is safe")
+        check_posted_once(node)
 
 
 def places(node: NodeProcess) -> dict[str, int]:
