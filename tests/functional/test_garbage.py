@@ -155,8 +155,15 @@ def test_malformed_and_misplaced_envelopes_are_left_out(world: World) -> None:
         + payload
     )
     flipped = bytes([good[60] ^ 1])
+    twin = world.config.tag + bytes(28)  # another chain with the same tag
     cases = [
         (world.leaf(foreign), None),
+        (
+            world.leaf(
+                build_header(world.batcher, FRAME, payload, identity=twin, number=number).encode() + payload
+            ),
+            "envelope.bad_signature",
+        ),
         (world.leaf(good[:9] + b"\x63" + good[10:]), None),
         (two_pushes, "envelope.template"),
         (world.leaf(good[:100]), "envelope.truncated"),
