@@ -46,7 +46,7 @@ format: ## Rewrite the sources in the house format
 
 bench: setup ## Measure, and write bench/RESULTS.md
 	@tools/setup.sh node
-	$(PYTHON) bench/run.py $(ARGS)
+	$(PYTHON) -m bench.run $(ARGS)
 
 docs: setup ## Write the generated pages: errors, metrics, settings, commands
 	$(PYTHON) tools/generate_docs.py

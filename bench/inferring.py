@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
-from bench.bitcoin import artifact_reveals
+from bench.recorded_bitcoin import artifact_reveals
 from bench.measuring import Figure
 from bench.payload import distinct_images
 from bench.sequencing import BenchSequencer

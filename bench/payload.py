@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from bench.bitcoin import channel_content, channel_reveals
+from bench.recorded_bitcoin import channel_content, channel_reveals
 from bench.measuring import Figure
 from bench.workload import GWEI, Signer, make_holders, make_signers, transfer_call
 from bench.world import NEURON, START, START_TIME, TOKEN_ADDRESS, make_world

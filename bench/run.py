@@ -10,13 +10,10 @@ machine minutes apart; the file says which machine, and how busy it was.
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, too
 
 from bench import end_to_end, execution, inferring, payload, replaying
 from bench.measuring import Figure, hardware, load_average, versions

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bench.bitcoin import RecordedBitcoin, channel_content, channel_reveals
+from bench.recorded_bitcoin import RecordedBitcoin, channel_content, channel_reveals
 from bench.world import World, decode_all, open_executor
 from bitai.pipeline import Pipeline
 from bitai.pipeline_events import Epoch, ModelStored

@@ -31,6 +31,7 @@ def shared_vectors() -> Path:
     return folder
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run functional tests one after the other in one worker: each starts several processes."""
     for item in items:

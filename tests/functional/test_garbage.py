@@ -16,7 +16,7 @@ import zstandard
 from bitai.bootstrap import read_rollup_config
 from bitai.datadir import DataDir
 from bitai.node_keys import open_node_keys
-from primitives.bitcoin.envelope import EnvelopeKind, build_header, encode_op_return, parse_leaf
+from primitives.bitcoin.envelope import TAG_BYTES, EnvelopeKind, build_header, encode_op_return, parse_leaf
 from primitives.bitcoin.envelope_codecs import EnvelopeCodec, encode_leaf_script
 from primitives.bitcoin.script import push
 from primitives.bitcoin.transaction import decode_transaction
@@ -98,22 +98,29 @@ class World:
         return number
 
     def settle(self) -> None:
-        """Mine until what is unsafe now is safe."""
+        """Mine until what is unsafe now is safe, no faster than batches come.
+
+        Blocks mined blindly would run a busy node out of the sequencing window, and its batches would be void.
+        """
         head = self.dev.status()["heads"]["unsafe"]["number"]
+        while True:
+            self.outcome(self.bitcoin.height)
+            if self.safe() >= head:
+                return
+            wait_until(self.waiting_batches, f"a batch that makes block {head} safe waits", limit_s=40)
+            self.bitcoin.mine()
 
-        def is_safe() -> bool:
-            self.bitcoin.mine(pause_s=0.4)
-            return self.safe() >= head
-
-        wait_until(is_safe, f"block {head} is safe", limit_s=40)
+    def waiting_batches(self) -> list[str]:
+        """Return the reveals of batches that wait in the mempool."""
+        waiting = set(self.bitcoin.rpc("getrawmempool"))
+        rows = self.dev.status()["inscriptions"]
+        return [row["reveal_txid"] for row in rows if row["kind"] == "batch" and row["reveal_txid"] in waiting]
 
     def pending_reveal(self) -> tuple[tuple[bytes, ...], bytes, int]:
         """Wait for a batch of one frame in the mempool; return its witness, content and channel number."""
 
         def find() -> tuple[tuple[bytes, ...], bytes, int] | None:
-            waiting = set(self.bitcoin.rpc("getrawmempool"))
-            rows = [row["reveal_txid"] for row in self.dev.status()["inscriptions"] if row["kind"] == "batch"]
-            for txid in waiting.intersection(rows):
+            for txid in self.waiting_batches():
                 witness = (
                     decode_transaction(bytes.fromhex(self.bitcoin.rpc("getrawtransaction", txid)))
                     .inputs[0]
@@ -155,7 +162,7 @@ def test_malformed_and_misplaced_envelopes_are_left_out(world: World) -> None:
         + payload
     )
     flipped = bytes([good[60] ^ 1])
-    twin = world.config.tag + bytes(28)  # another chain with the same tag
+    twin = world.config.identity[:TAG_BYTES] + bytes(28)  # another chain with the same tag
     cases = [
         (world.leaf(foreign), None),
         (
