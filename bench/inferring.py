@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
-from bench.recorded_bitcoin import artifact_reveals
 from bench.measuring import Figure
 from bench.payload import distinct_images
+from bench.recorded_bitcoin import artifact_reveals
 from bench.sequencing import BenchSequencer
 from bench.world import NEURON, decode_all, make_world
 from primitives.curve import address_of

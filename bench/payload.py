@@ -9,8 +9,8 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from bench.recorded_bitcoin import channel_content, channel_reveals
 from bench.measuring import Figure
+from bench.recorded_bitcoin import channel_content, channel_reveals
 from bench.workload import GWEI, Signer, make_holders, make_signers, transfer_call
 from bench.world import NEURON, START, START_TIME, TOKEN_ADDRESS, make_world
 from bitai.demo import held_out_images

@@ -202,8 +202,7 @@ class Sequencer:
         dropped: list[bytes] = []
         for transaction, outcome in zip(chosen, outcomes, strict=True):
             if outcome.kind == "parked" and outcome.request is not None:
-                self._pool.wait_for(transaction.hash, Hash32(outcome.request.request_hash))
-                self._dispatch.ask(Hash32(transaction.hash), Address(transaction.sender), outcome.request)
+                self._park(transaction, outcome.request)
             elif outcome.kind == "included":
                 included.append(transaction.hash)
             elif outcome.code not in WAIT_CODES:
@@ -212,3 +211,13 @@ class Sequencer:
         self._pool.remove(dropped)
         for transaction_hash in (*included, *dropped):
             self._dispatch.settled(Hash32(transaction_hash))
+
+    def _park(self, transaction: PooledTransaction, request: InferenceRequest) -> None:
+        """Hold a transaction back until its question is answered; one that cannot be asked now is offered again."""
+        request_hash = Hash32(request.request_hash)
+        self._pool.wait_for(transaction.hash, request_hash)
+        try:
+            self._dispatch.ask(Hash32(transaction.hash), Address(transaction.sender), request)
+        except Temporary:
+            self._pool.wake(request_hash)  # nobody would answer what nobody was asked
+            raise

@@ -114,7 +114,9 @@ class World:
         """Return the reveals of batches that wait in the mempool."""
         waiting = set(self.bitcoin.rpc("getrawmempool"))
         rows = self.dev.status()["inscriptions"]
-        return [row["reveal_txid"] for row in rows if row["kind"] == "batch" and row["reveal_txid"] in waiting]
+        return [
+            row["reveal_txid"] for row in rows if row["kind"] == "batch" and row["reveal_txid"] in waiting
+        ]
 
     def pending_reveal(self) -> tuple[tuple[bytes, ...], bytes, int]:
         """Wait for a batch of one frame in the mempool; return its witness, content and channel number."""

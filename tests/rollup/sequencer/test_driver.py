@@ -84,8 +84,11 @@ class Dispatch:
 
     def __init__(self):
         self.asked, self.done, self.known = [], [], {}
+        self.failures = []
 
     def ask(self, transaction, who, request):
+        if self.failures:
+            raise self.failures.pop(0)
         self.asked.append((transaction, who, request))
 
     def records(self, transaction, index):
@@ -144,6 +147,20 @@ async def test_each_outcome_has_its_consequence():
     assert [(each[0], each[1]) for each in b.dispatch.asked] == [(asking.hash, D)]
     assert set(b.dispatch.done) == {good.hash, hopeless.hash}
     assert b.pool.ready(1, b.chain.accounts, gas=10**9) == [later]
+
+
+async def test_what_could_not_be_asked_is_offered_again():
+    """A question that the world was too slow for leaves nobody waiting for an answer that nobody gives."""
+    b = bench()
+    (asking,) = b.admit(Fake(D, 0))
+    b.chain.script = {asking.hash: parked()}
+    b.dispatch.failures = [Temporary("chain.head_moves", "the head moves too fast to read it")]
+    with pytest.raises(Temporary):
+        await b.sequencer.make_block()
+    assert b.pool.parked == 0
+    await b.sequencer.make_block()
+    assert [each[0] for each in b.dispatch.asked] == [asking.hash]
+    assert b.pool.parked == 1
 
 
 async def test_what_a_reorg_returned_meanwhile_stays_in_the_pool():
