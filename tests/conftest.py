@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
     from xdist.remote import Producer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,3 +60,13 @@ class FunctionalInOneWorker(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     """Decide which worker runs what; the functional tests come first, for they take longest."""
     return FunctionalInOneWorker(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Show what tests were asked to say besides passing: `record_property("said", words)`."""
+    reports = terminalreporter.getreports("passed")
+    lines = [str(words) for report in reports for name, words in report.user_properties if name == "said"]
+    if lines:
+        terminalreporter.section("said by tests")
+        for line in lines:
+            terminalreporter.write_line(line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +33,20 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
         yield running
 
 
-def check_answers(asked: list[dict[str, Any]], digits: list[int | None], client: str) -> None:
-    """Every answer is the reference's; print the accuracy beside it."""
+def check_answers(asked: list[dict[str, Any]], digits: list[int | None], client: str) -> str:
+    """Every answer is the reference's; return how many are right, beside the float model."""
     wrong = [
         (q["tier"], q["reference"], d) for q, d in zip(asked, digits, strict=True) if q["reference"] != d
     ]
     assert not wrong, f"{client}: answers differ from the integer reference: {wrong}"
     right = sum(q["label"] == d for q, d in zip(asked, digits, strict=True))
     by_float = sum(q["label"] == q["float"] for q in asked)
-    print(
-        f"{client}: {right} of {len(asked)} digits right, the float model {by_float}; all equal to the reference"
-    )
+    return f"{client}: {right} of {len(asked)} digits right, the float model {by_float}; all equal to the reference"
 
 
-def test_web3_asks_both_tiers(node: NodeProcess, artifacts: dict[str, Artifact]) -> None:
+def test_web3_asks_both_tiers(
+    node: NodeProcess, artifacts: dict[str, Artifact], record_property: Callable[[str, object], None]
+) -> None:
     """web3.py deploys DigitReader, asks each tier the held-out digits and reads logs and state back."""
     web3 = Web3(Web3.HTTPProvider(node.run_file["rpc_url"]))
     account = web3.eth.account.from_key(DEV_ACCOUNTS[1].secret)
@@ -70,7 +70,7 @@ def test_web3_asks_both_tiers(node: NodeProcess, artifacts: dict[str, Artifact])
         assert receipt["status"] == 1
         (event,) = reader.events.DigitRead().process_receipt(receipt)
         digits.append(event["args"]["digit"])
-    check_answers(asked, digits, "web3.py")
+    record_property("said", check_answers(asked, digits, "web3.py"))
     assert reader.functions.readingCount().call() == len(asked)
     assert len(reader.events.DigitRead().get_logs(from_block=0)) == len(asked)
     assert reader.functions.reading(0).call()[0] == digits[0]
@@ -78,7 +78,11 @@ def test_web3_asks_both_tiers(node: NodeProcess, artifacts: dict[str, Artifact])
 
 @pytest.mark.parametrize(("client", "account"), [("digits_viem.mjs", 2), ("digits_ethers.mjs", 3)])
 def test_javascript_asks_both_tiers(
-    node: NodeProcess, artifacts: dict[str, Artifact], client: str, account: int
+    node: NodeProcess,
+    artifacts: dict[str, Artifact],
+    record_property: Callable[[str, object], None],
+    client: str,
+    account: int,
 ) -> None:
     """Viem and ethers do the same with their own habits of estimating, polling and decoding."""
     asked = questions(artifacts, DIGITS)
@@ -92,7 +96,8 @@ def test_javascript_asks_both_tiers(
     }
     report = run_node_client(client, job)
     assert [answer["status"] for answer in report["answers"]] == ["success"] * len(asked)
-    check_answers(asked, [answer["digit"] for answer in report["answers"]], client)
+    digits = [answer["digit"] for answer in report["answers"]]
+    record_property("said", check_answers(asked, digits, client))
     assert report["stored"] == report["events"] == len(asked)
 
 
