@@ -47,6 +47,17 @@ def compress_batch(batch: bytes, version: int = WITH_DICTIONARY) -> bytes:
     return bytes([version]) + compressor.compress(batch)
 
 
+def read_claimed_size(content: bytes, max_bytes: int) -> int:
+    """Return how long the batch in a channel's content says it is, before anything is unfolded.
+
+    Raises what `decompress_batch` raises, without `.bad_compression`.
+    """
+    if not content:
+        raise InvalidInput("channel.empty", "a channel has at least its version byte")
+    _dictionary(content[0])
+    return _check_frame_header(content[1:33], max_bytes)
+
+
 def decompress_batch(content: bytes, max_bytes: int) -> bytes:
     """Return the batch in a channel's content.
 
@@ -54,11 +65,8 @@ def decompress_batch(content: bytes, max_bytes: int) -> bytes:
     frame that unfolds to more or less is refused. Raises InvalidInput `channel.empty`, `.unknown_version`,
     `.not_zstd`, `.size_unknown`, `.too_large`, `.window_too_large`, `.bad_compression`.
     """
-    if not content:
-        raise InvalidInput("channel.empty", "a channel has at least its version byte")
-    dictionary = _dictionary(content[0])
-    packed = memoryview(content)[1:]
-    _check_frame_header(bytes(packed[:32]), max_bytes)
+    read_claimed_size(content, max_bytes)
+    dictionary, packed = _dictionary(content[0]), memoryview(content)[1:]
     decompressor = zstandard.ZstdDecompressor(dict_data=dictionary, max_window_size=1 << WINDOW_LOG)
     try:
         return decompressor.decompress(packed, allow_extra_data=False)
@@ -96,7 +104,8 @@ def decode_frame(payload: bytes) -> Frame:
     return Frame(count, content_hash, reader.rest())
 
 
-def _check_frame_header(head: bytes, max_bytes: int) -> None:
+def _check_frame_header(head: bytes, max_bytes: int) -> int:
+    """Return the size that a frame claims."""
     if head[:4] != _ZSTD_MAGIC:
         raise InvalidInput("channel.not_zstd", "not a zstd frame")
     try:
@@ -112,6 +121,7 @@ def _check_frame_header(head: bytes, max_bytes: int) -> None:
         raise InvalidInput("channel.window_too_large", "the frame asks for too large a window")
     if parameters.dict_id or parameters.has_checksum:
         raise InvalidInput("channel.not_zstd", "dictionary ids and checksums are not used here")
+    return int(parameters.content_size)
 
 
 def _window_for(size: int) -> int:

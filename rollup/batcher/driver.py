@@ -46,7 +46,7 @@ from rollup.batcher.machine import (
     describe_row,
     step,
 )
-from rollup.batcher.plan import count_postable, find_posted_head, judge_posting
+from rollup.batcher.plan import count_postable, count_room_bytes, find_posted_head, judge_posting
 from rollup.batcher.ports import BlockSource, DerivationView, Journal, SourceBlock
 from rollup.batcher.state import Artifact, BatcherConfig, BatcherState, RowRecord
 from rollup.config import L1Start
@@ -247,6 +247,7 @@ class Batcher:
         """Read, judge and encode the blocks after `parent`; compression runs beside the loop."""
         entries = await self._ports.blocks.read(parent.number + 1, self._config.channel_bytes)
         entries = entries[: count_postable(self._config, self._state, parent, entries)]
+        room_bytes = count_room_bytes(self._config, self._state)
         while entries:
             verdict = judge_posting(self._config, self._state, parent, entries)
             entries = entries[: verdict.count] or entries[:1]
@@ -254,7 +255,9 @@ class Batcher:
                 self._apply(Held(f"block {entries[0].number} would be void: {verdict.code}"))
                 return False
             try:
-                built = await asyncio.to_thread(_encode_channel, self._config, verdict.last, entries)
+                built = await asyncio.to_thread(
+                    _encode_channel, self._config, verdict.last, entries, room_bytes
+                )
             except InvalidInput as error:
                 if len(entries) == 1:
                     self._apply(Held(f"block {entries[0].number} fits no channel: {error.code}"))
@@ -285,11 +288,14 @@ class Batcher:
             self._observer(signal)
 
 
-def _encode_channel(config: BatcherConfig, last: DerivedHead, entries: Sequence[SourceBlock]) -> ChannelBuilt:
+def _encode_channel(
+    config: BatcherConfig, last: DerivedHead, entries: Sequence[SourceBlock], room_bytes: int
+) -> ChannelBuilt:
     """Return the frames of a channel that ends with `last`; runs in a thread and touches nothing else.
 
     The channel is read as every node will read it: posted, one that does not give its blocks back would be
-    paid for in vain, and again for ever. Raises InvalidInput `batch.*`, `channel.*` for such blocks.
+    paid for in vain, and again for ever. `room_bytes` is what its batch may unfold to. Raises InvalidInput
+    `batch.*`, `channel.*` for such blocks.
     """
     numbers = [entry.number for entry in entries]
     if numbers != list(range(numbers[0], last.number + 1)):
@@ -303,7 +309,7 @@ def _encode_channel(config: BatcherConfig, last: DerivedHead, entries: Sequence[
     limits = config.rollup.limits
     if len(content) > limits.channel_bytes or len(frames) > limits.channel_frames:
         raise InvalidInput("channel.too_large", "a channel is longer than allowed", length=len(content))
-    read = decode_batch(config.batch_format, decompress_batch(content, limits.decompressed_bytes), limits)
+    read = decode_batch(config.batch_format, decompress_batch(content, room_bytes), limits)
     if read != batch:
         raise InvalidInput("batch.not_the_same", "a batch reads otherwise than it was written")
     return ChannelBuilt(

@@ -109,6 +109,14 @@ def count_postable(
     return count
 
 
+def count_room_bytes(config: BatcherConfig, state: BatcherState) -> int:
+    """Return what one more batch may unfold to, if it takes effect at one L1 block with all unread ones."""
+    posted = find_posted_head(state)
+    under_way = (*posted.unread, *posted.doomed) if posted is not None else ()
+    taken = sum(channel.batch_bytes for channel in under_way)
+    return max(config.rollup.limits.decompressed_bytes - taken, 0)
+
+
 def judge_posting(
     config: BatcherConfig, state: BatcherState, parent: DerivedHead, blocks: Sequence[SourceBlock]
 ) -> Postable:

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from primitives.bitcoin.envelope import Envelope, EnvelopeKind
 from primitives.errors import InvalidInput, InvariantViolation
-from rollup.batch.channel import decompress_batch
+from rollup.batch.channel import decompress_batch, read_claimed_size
 from rollup.batch.codec import Batch, BatchBlock, BatchFormat, decode_batch
 from rollup.config import RollupConfig
-from rollup.derivation.channels import ChannelBank, Closed, add_frame, close_channels
+from rollup.derivation.channels import ChannelBank, add_frame, close_channels
 from rollup.derivation.errors import ChannelCode, FrameCode, VoidCode
 from rollup.derivation.events import (
     ChannelOutcome,
@@ -42,11 +42,12 @@ class Transition:
 
 
 class _Room(NamedTuple):
-    """What may still take effect at an L1 block."""
+    """What may still take effect at an L1 block, and be unfolded for it."""
 
     blocks: int
     transactions: int
     records: int
+    batch_bytes: int
 
     @property
     def is_valid(self) -> bool:
@@ -58,6 +59,7 @@ class _Room(NamedTuple):
             self.blocks - len(blocks),
             self.transactions - sum(len(block.transactions) for block in blocks),
             self.records - sum(len(block.records) for block in blocks),
+            self.batch_bytes,
         )
 
 
@@ -118,30 +120,58 @@ def _read_channels(
 ) -> tuple[DerivationState, tuple[ChannelOutcome, ...], tuple[BlockData, ...]]:
     """Read every channel whose turn it is; once a block did not fit, later channels are void unread."""
     outcomes: list[ChannelOutcome] = []
-    room: _Room | None = _Room(config.limits.epoch_blocks, *[config.limits.epoch_transactions] * 2)
+    limits = config.limits
+    many = limits.epoch_transactions
+    room = _Room(limits.epoch_blocks, many, many, limits.decompressed_bytes)
     blocks: list[BlockData] = []
+    is_full = False
     for closed, bank in close_channels(state.bank, height, config.parameters.channel_timeout):
         state = replace(state, bank=bank)
         if closed.assembly is None:
             outcomes.append(ChannelOutcome(closed.number, closed.last_number, ChannelCode.TIMED_OUT.value))
             continue
-        if room is None:
-            outcomes.append(ChannelOutcome(closed.number, closed.last_number, VoidCode.EPOCH_FULL.value))
-            continue
-        state, outcome, accepted = _read_channel(config, state, closed, height, room=room)
-        outcomes.append(outcome)
-        blocks += accepted
-        room = None if outcome.code == VoidCode.EPOCH_FULL else room.after(accepted)
+        size, code = (0, VoidCode.EPOCH_FULL.value) if is_full else _measure(config, closed.assembly, room)
+        if code:
+            outcomes.append(ChannelOutcome(closed.number, closed.last_number, code))
+        else:
+            room = room._replace(batch_bytes=room.batch_bytes - size)
+            state, outcome, accepted = _read_channel(
+                config, state, closed.number, closed.assembly, height=height, room=room
+            )
+            outcomes.append(outcome)
+            blocks += accepted
+            room = room.after(accepted)
+        is_full = outcomes[-1].code == VoidCode.EPOCH_FULL
     return state, tuple(outcomes), tuple(blocks)
 
 
+def _measure(config: RollupConfig, assembly: Assembly, room: _Room) -> tuple[int, str]:
+    """Return what a complete channel says it unfolds to, or why it is not unfolded.
+
+    A kilobyte of frames can unfold to the limit of one channel; without a limit for all that an L1 block
+    completes, a few hundred would keep every node busy until the next one.
+    """
+    if not assembly.is_intact:
+        return 0, ChannelCode.CONTENT_HASH.value
+    try:
+        size = read_claimed_size(assembly.content, config.limits.decompressed_bytes)
+    except InvalidInput as error:
+        return 0, error.code
+    return size, "" if size <= room.batch_bytes else VoidCode.EPOCH_FULL.value
+
+
 def _read_channel(
-    config: RollupConfig, state: DerivationState, closed: Closed, height: int, *, room: _Room
+    config: RollupConfig,
+    state: DerivationState,
+    number: int,
+    assembly: Assembly,
+    *,
+    height: int,
+    room: _Room,
 ) -> tuple[DerivationState, ChannelOutcome, list[BlockData]]:
     """Take a complete channel's blocks up to the first void one."""
-    number = closed.number
     try:
-        batch = _unpack(config, closed.assembly)
+        batch = _unpack(config, assembly)
     except InvalidInput as error:
         return state, ChannelOutcome(number, number, error.code), []
     accepted: list[BlockData] = []
@@ -160,10 +190,8 @@ def _read_channel(
     return state, outcome, accepted
 
 
-def _unpack(config: RollupConfig, assembly: Assembly | None) -> Batch:
+def _unpack(config: RollupConfig, assembly: Assembly) -> Batch:
     """Return the batch in a complete channel; raises InvalidInput `channel.*`, `batch.*`."""
-    if assembly is None or not assembly.is_intact:
-        raise InvalidInput(ChannelCode.CONTENT_HASH, "the frames are not those of one channel")
     form = BatchFormat(config.chain_id, config.parameters.block_time_s)
     data = decompress_batch(assembly.content, config.limits.decompressed_bytes)
     return decode_batch(form, data, config.limits)

@@ -14,6 +14,7 @@ from primitives.hashes import sha256
 from rollup.batch.channel import decode_frame
 from rollup.batch.codec import to_batch_block
 from rollup.batcher.machine import ArtifactDone, ChannelQueued, Held, RowEnded
+from rollup.batcher.plan import count_room_bytes
 from tests.rollup.batcher.world import SCRIPT, Crash, World
 
 
@@ -220,6 +221,7 @@ async def test_what_no_node_would_read_is_halved_or_held(monkeypatch: pytest.Mon
     await world.run()
     (channel,) = world.batcher.state.channels
     assert (channel.first_number, channel.last.number) == (1, 1)
+    assert count_room_bytes(world.batcher._config, world.batcher.state) == 2_500 - channel.batch_bytes
     world = World(post_bytes=1)
     world.sequencer.make(1, size=3_000)
     monkeypatch.setattr(world.batcher, "_config", replace(config, rollup=small))

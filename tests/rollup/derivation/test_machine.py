@@ -6,6 +6,7 @@ import pytest
 
 from primitives.bitcoin.envelope import EnvelopeKind
 from primitives.errors import InvariantViolation
+from rollup.batch.channel import compress_batch
 from rollup.derivation import machine
 from rollup.derivation.events import L1Block
 from rollup.derivation.state import begin_derivation
@@ -244,6 +245,22 @@ def test_what_takes_effect_at_one_l1_block_is_bounded(change, taken):
     assert outcomes[2].channels[1][3:] == (4, taken - 3, 5 - taken)
     assert outcomes[2].safe_number == taken
     assert numbers(derived) == [1, 2, 3, 4, 5]
+
+
+def test_what_is_unfolded_for_one_l1_block_is_bounded():
+    """A kilobyte unfolds to megabytes: what says that it goes beyond the bound is void there, and so is the rest."""
+    config = make_config(replace(CONFIG.limits, decompressed_bytes=2_000))
+    bitcoin, first, _ = two_channels()
+    bombs = [make_frames(compress_batch(bytes(900)), number) for number in range(3)]
+    moved = [replace(frame, header=replace(frame.header, number=3)) for frame in first]
+    bitcoin.mine(*bombs[0], *bombs[1], *bombs[2], *moved)
+    again = [replace(frame, header=replace(frame.header, number=4)) for frame in first]
+    bitcoin.mine(*again)
+    _, derived, outcomes = derive(config, bitcoin.blocks)
+    full = "block.epoch_full"
+    assert [each.code for each in outcomes[2].channels] == ["batch.too_many_blocks"] * 2 + [full] * 2
+    assert outcomes[3].channels[0].code == ""
+    assert numbers(derived) == [1, 2, 3]
 
 
 def test_blocks_posted_twice_are_void_the_second_time():
