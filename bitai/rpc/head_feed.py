@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -46,11 +46,16 @@ class BlockNews:
     header: Header | None = None
     block: StoredBlock | None = None
 
-    def logs(self, query: LogQuery) -> list[dict[str, Any]]:
-        """Return the logs that a query wants, marked as what they are now."""
-        if self.block is None or not query.may_match(self.block.header.logs_bloom):
-            return []
-        return [each | {"removed": self.removed} for each in self.block.log_objects(query)]
+    @property
+    def weight(self) -> int:
+        """What it costs to keep: itself, and each log."""
+        return 1 + (_count(self.block) if self.block is not None else 0)
+
+    def logs(self, query: LogQuery) -> Iterator[dict[str, Any]]:
+        """Show the logs that a query wants, marked as what they are now; blocking."""
+        if self.block is not None and query.may_match(self.block.header.logs_bloom):
+            for each in self.block.log_objects(query):
+                yield each | {"removed": self.removed}
 
 
 NO_LOGS: Final = bytes(256)

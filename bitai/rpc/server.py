@@ -25,13 +25,13 @@ from bitai.rpc.framing import (
 )
 from bitai.rpc.refusals import to_rpc_error
 from bitai.rpc.sockets import SocketSession
+from bitai.rpc.workers import Workers
 from primitives.errors import BitaiError, InvariantViolation
 
 if TYPE_CHECKING:
     from bitai.metrics import Metrics
     from bitai.rpc.context import Method
     from bitai.rpc.head_feed import HeadFeed
-    from bitai.rpc.workers import Workers
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +76,8 @@ class RpcServer:
         self._workers = workers
         self._options = options or ServerOptions()
         self._metrics = metrics
+        # One thread for what subscriptions tell: it delays their clients, and nothing else.
+        self._writer = Workers(threads=1, waiting=MAX_SOCKETS)
         self._sockets: set[web.WebSocketResponse] = set()
         self._arriving = 0
 
@@ -202,7 +204,7 @@ class RpcServer:
         self._measure_sockets()
         try:
             await socket.prepare(request)
-            await SocketSession(socket, self.dispatch, self._feed).serve()
+            await SocketSession(socket, self.dispatch, self._feed, self._writer).serve()
         finally:
             self._sockets.discard(socket)
             self._measure_sockets()
@@ -221,6 +223,7 @@ class RpcServer:
     async def _close_workers(self, _: web.Application) -> None:
         await self._feed.close()
         self._workers.close()
+        self._writer.close()
 
 
 def _refused(status: int, words: str, headers: dict[str, str]) -> web.Response:

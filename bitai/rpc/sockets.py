@@ -13,33 +13,42 @@ from bitai.rpc.subscriptions import METHODS, Subscriptions
 if TYPE_CHECKING:
     from bitai.rpc.framing import Call, Dispatch
     from bitai.rpc.head_feed import HeadFeed
+    from bitai.rpc.workers import Workers
 
 MAX_CALLS: Final = 32
 MAX_CALL_BYTES: Final = 4 << 20
 """Messages of one connection that are worked on at once; the next is not read before one is answered."""
 MAX_OUTBOX: Final = 4_096
 MAX_OUTBOX_BYTES: Final = 32 << 20
-"""What waits for a slow reader: beyond it the connection is closed, with a reason."""
+"""What waits for a slow reader: a reply beyond it closes the connection, with a reason. Notifications take half of
+it at most, and wait for their turn."""
 SEND_LIMIT_S: Final = 30.0
 
 
 class SocketSession:
     """One connection."""
 
-    def __init__(self, socket: web.WebSocketResponse, dispatch: Dispatch, feed: HeadFeed) -> None:
-        """Answer calls by `dispatch`, except for subscriptions, which this connection keeps itself."""
+    def __init__(
+        self, socket: web.WebSocketResponse, dispatch: Dispatch, feed: HeadFeed, writer: Workers
+    ) -> None:
+        """Answer calls by `dispatch`, except for subscriptions, which this connection keeps itself.
+
+        `writer` writes down what they tell.
+        """
         self._socket = socket
         self._dispatch = dispatch
-        self._subscriptions = Subscriptions(feed, self._queue)
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
         self._outbox_bytes = 0
+        self._sent = asyncio.Event()
         self._overflow = asyncio.Event()
+        self._subscriptions = Subscriptions(feed, self._notify, writer=writer, on_behind=self._overflow.set)
         self._calls: set[asyncio.Task[None]] = set()
         self._call_bytes = 0
 
     async def serve(self) -> None:
         """Work until the client leaves or reads too slowly."""
-        tasks = [asyncio.create_task(each) for each in (self._read(), self._write(), self._overflow.wait())]
+        parts = (self._read(), self._write(), self._subscriptions.run(), self._overflow.wait())
+        tasks = [asyncio.ensure_future(each) for each in parts]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -83,15 +92,24 @@ class SocketSession:
         self._subscriptions.activate(made)
 
     def _queue(self, message: bytes) -> None:
-        if self._outbox.qsize() >= MAX_OUTBOX or self._outbox_bytes + len(message) > MAX_OUTBOX_BYTES:
+        # One message may be larger than the room for all: an answer to eth_getLogs is.
+        if self._outbox.qsize() >= MAX_OUTBOX or self._outbox_bytes > MAX_OUTBOX_BYTES:
             self._overflow.set()
             return
         self._outbox_bytes += len(message)
         self._outbox.put_nowait(message)
 
+    async def _notify(self, message: bytes) -> None:
+        """Queue a notification once there is room for it."""
+        while self._outbox.qsize() > MAX_OUTBOX // 2 or self._outbox_bytes > MAX_OUTBOX_BYTES // 2:
+            self._sent.clear()
+            await self._sent.wait()
+        self._queue(message)
+
     async def _write(self) -> None:
         while True:
             message = await self._outbox.get()
             self._outbox_bytes -= len(message)
+            self._sent.set()
             async with asyncio.timeout(SEND_LIMIT_S):
                 await self._socket.send_frame(message, WSMsgType.TEXT)

@@ -1,13 +1,18 @@
 """Tell a WebSocket client of new heads and logs as they come: `eth_subscribe`.
 
 Each connection has its own, bounded, set; what is to be told goes into the connection's outbox, in the order in
-which the chain moved, and never before the client knows the subscription's id.
+which the chain moved, and never before the client knows the subscription's id. One block may hold tens of thousands
+of logs and many connections may want them all: so they are written down a few at a time, on a thread of the
+server's, and no faster than the client reads. Who falls too far behind is given up.
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -20,24 +25,40 @@ from bitai.rpc.params import require_count
 if TYPE_CHECKING:
     from bitai.rpc.framing import Call
     from bitai.rpc.head_feed import BlockNews, HeadFeed
+    from bitai.rpc.workers import Workers
 
 MAX_SUBSCRIPTIONS: Final = 64
 MAX_WEIGHT: Final = 10_000
 """Addresses and topics in all of one connection's subscriptions together."""
+SLICE: Final = 128
+"""Notifications written at a time: a few milliseconds, after which another connection has its turn."""
+MAX_BEHIND: Final = 100_000
+"""Blocks and logs that may wait to be told when news comes; a client that far behind reads too slowly."""
 METHODS: Final = frozenset({"eth_subscribe", "eth_unsubscribe"})
 
-Notify = Callable[[bytes], None]
+Notify = Callable[[bytes], Awaitable[None]]
+News = tuple["BlockNews", ...]
 
 
 class Subscriptions:
     """The subscriptions of one connection; belongs to the event loop."""
 
-    def __init__(self, feed: HeadFeed, notify: Notify) -> None:
-        """Follow `feed`; `notify` takes each notification's bytes, and must not block."""
+    def __init__(
+        self, feed: HeadFeed, notify: Notify, *, writer: Workers, on_behind: Callable[[], None]
+    ) -> None:
+        """Follow `feed`; `notify` takes a notification once there is room, `writer` writes it down.
+
+        `on_behind` is called when more waits than MAX_BEHIND.
+        """
         self._feed = feed
         self._notify = notify
+        self._writer = writer
+        self._on_behind = on_behind
         self._queries: dict[str, LogQuery | None] = {}
         self._announced: set[str] = set()
+        self._waiting: deque[tuple[News, tuple[str, ...]]] = deque()
+        self._behind = 0
+        self._came = asyncio.Event()
         self._stop_listening: Callable[[], None] | None = None
         self._stop_logs: Callable[[], None] | None = None
 
@@ -58,6 +79,7 @@ class Subscriptions:
         """End all of them."""
         self._queries.clear()
         self._announced.clear()
+        self._waiting.clear()
         self._adjust()
 
     async def _subscribe(self, params: list[Any]) -> str:
@@ -97,18 +119,51 @@ class Subscriptions:
             self._stop_logs()
             self._stop_logs = None
 
-    def _tell(self, news: tuple[BlockNews, ...]) -> None:
-        for each in news:
-            for subscription in sorted(self._announced):
-                for result in _results(self._queries[subscription], each):
-                    self._notify(_notification(subscription, result))
+    def _tell(self, news: News) -> None:
+        """Note what the subscriptions of this moment are to be told."""
+        if not self._announced:
+            return
+        if self._behind > MAX_BEHIND:
+            self._on_behind()
+            return
+        self._waiting.append((news, tuple(sorted(self._announced))))
+        self._behind += sum(each.weight for each in news)
+        self._came.set()
+
+    async def run(self) -> None:
+        """Tell what waits, for as long as the connection lives."""
+        while True:
+            await self._came.wait()
+            self._came.clear()
+            while self._waiting:
+                news, subscriptions = self._waiting.popleft()
+                for each in news:
+                    for subscription in subscriptions:
+                        await self._tell_one(subscription, each)
+                    self._behind -= each.weight
+
+    async def _tell_one(self, subscription: str, news: BlockNews) -> None:
+        if subscription not in self._queries:
+            return
+        results = _results(self._queries[subscription], news)
+        while results is not None and subscription in self._queries:
+            written = await self._writer.run(_write, subscription, results)
+            for each in written:
+                await self._notify(each)
+            if len(written) < SLICE:
+                return
 
 
-def _results(query: LogQuery | None, news: BlockNews) -> list[Any]:
-    """Return what one piece of news is to a subscription: logs, or a head that came."""
+def _results(query: LogQuery | None, news: BlockNews) -> Iterator[dict[str, Any]] | None:
+    """Return what one piece of news is to a subscription, logs or a head that came; None if nothing."""
     if query is not None:
-        return list(news.logs(query))
-    return [] if news.header is None else [header_object(news.header)]
+        return news.logs(query) if news.block is not None else None
+    return iter((header_object(news.header),)) if news.header is not None else None
+
+
+def _write(subscription: str, results: Iterable[Any]) -> list[bytes]:
+    """Return the next notifications, SLICE at most."""
+    return [_notification(subscription, each) for each in islice(results, SLICE)]
 
 
 def _notification(subscription: str, result: Any) -> bytes:

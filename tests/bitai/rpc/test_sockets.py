@@ -8,7 +8,10 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import ClientSession, WSMsgType
 
-from bitai.rpc import sockets
+from bitai.rpc import sockets, subscriptions
+from bitai.rpc.framing import Call
+from bitai.rpc.subscriptions import Subscriptions
+from bitai.rpc.workers import Workers
 from tests.bitai.rig import Rig, asking_world
 from tests.bitai.rpc.ethereum_schema import HASH, check, check_log
 from tests.vm.world import ON_CHAIN_MODEL, ask
@@ -205,20 +208,69 @@ async def test_calls_on_one_socket_do_not_wait_for_each_other(rig):
         assert (reply["id"], reply["result"]["status"]) == ("slow", "0x1")
 
 
-async def test_a_slow_reader_is_closed_with_a_reason(rig, monkeypatch):
-    """What waits for a client that does not read is bounded; then the connection ends with a reason."""
-    monkeypatch.setattr(sockets, "MAX_OUTBOX", 20)
+async def test_more_news_than_the_outbox_holds_reaches_who_reads(rig, monkeypatch):
+    """Notifications wait for room: a block with more logs than an outbox holds closes no connection that reads."""
+    monkeypatch.setattr(sockets, "MAX_OUTBOX", 8)
+    monkeypatch.setattr(subscriptions, "SLICE", 4)
+    question = ask(ON_CHAIN_MODEL, IMAGE)
     async with connect(rig) as client:
-        await client.call("eth_subscribe", "newHeads")
-        for _ in range(40):
-            rig.world.run()
+        heads = await client.call("eth_subscribe", "newHeads")
+        logs = await client.call("eth_subscribe", "logs", {})
+        for _ in range(5):
+            rig.world.run(*(rig.world.alice.sign(rig.world.reader, data=question) for _ in range(10)))
         await rig.rpc.feed.look()
+        told = [await client.next() for _ in range(55)]
+        numbers = [int(result["number"], 16) for kind, result in told if kind == heads]
+        places = [(result["blockNumber"], result["logIndex"]) for kind, result in told if kind == logs]
+    assert numbers == sorted(set(numbers))
+    assert (len(numbers), len(set(places)), len(places)) == (5, 50, 50)
+
+
+async def test_who_falls_too_far_behind_is_told_no_more(rig, monkeypatch):
+    """What waits to be told to a client that takes nothing is bounded, and the connection learns of it."""
+    monkeypatch.setattr(subscriptions, "MAX_BEHIND", 5)
+    behind, never = [], asyncio.Event()
+
+    async def notify(_):
+        await never.wait()
+
+    writer = Workers(threads=1)
+    kept = Subscriptions(rig.rpc.feed, notify, writer=writer, on_behind=lambda: behind.append(1))
+    made = []
+    await kept.dispatch(Call("eth_subscribe", ["newHeads"], 1, notification=False), made)
+    kept.activate(made)
+    running = asyncio.create_task(kept.run())
+    for _ in range(20):
+        await block(rig)
+    running.cancel()
+    kept.close()
+    writer.close()
+    assert len(behind) == 14
+    assert not kept._waiting
+
+
+async def test_a_slow_reader_is_closed_with_a_reason(rig):
+    """Replies that nobody reads are bounded in bytes; then the connection ends with a reason."""
+    here = "0x" + "c0" * 20
+    call = [{"to": here}, "latest", {here: {"code": "0x620f42405ff3"}}]  # returns a million bytes
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": call})
+    async with connect(rig) as client:
+        for _ in range(32):
+            await client.socket.send_str(body)
+        await rig.until(lambda: rig.metrics.read("rpc_requests_total", method="eth_call", code="0") == 32)
         frames = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while (frame := await client.socket.receive()).type is WSMsgType.TEXT:
                 frames.append(frame)
-        assert len(frames) <= 21
+        assert len(frames) < 32
         assert (client.socket.close_code, frame.extra) == (1013, "reads too slowly")
+
+
+async def test_one_reply_may_be_larger_than_the_outbox(rig, monkeypatch):
+    """A reply that alone fills the outbox still reaches a client that reads."""
+    monkeypatch.setattr(sockets, "MAX_OUTBOX_BYTES", 100)
+    async with connect(rig) as client:
+        assert len((await client.call("eth_getBlockByNumber", "latest", False))["logsBloom"]) == 514
 
 
 async def test_sockets_are_bounded(rig, monkeypatch):
