@@ -215,8 +215,9 @@ class Admission:
         return self.readmit([raw for _, raw in self._store.scan(JOURNAL_PREFIX)])
 
     def readmit(self, raws: list[bytes]) -> int:
-        """Take transactions back, as after a rewind; those that no longer fit are dropped from the journal.
+        """Take transactions back, as after a rewind; those whose place is taken are dropped from the journal.
 
+        The pool's bounds are for newcomers: what stood in a block is not lost because many come back at once.
         Before `run` begins, or between its steps: blocking, some 40 microseconds a transaction.
         """
         self._rewinds += 1
@@ -229,7 +230,7 @@ class Admission:
         kept = 0
         for transaction in sorted(decoded, key=lambda each: (each.sender, each.nonce)):
             try:
-                self._pool.add(transaction, judged.facts[transaction.sender])
+                self._pool.put_back(transaction, judged.facts[transaction.sender])
             except Rejected:
                 if transaction.hash not in self._pool:
                     batch.delete(JOURNAL_PREFIX + transaction.hash)

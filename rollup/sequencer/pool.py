@@ -113,13 +113,7 @@ class Pool:
         """
         entry = new_entry(transaction, self._arrivals)
         self._require_well_priced(entry, floor_fee_wei)
-        if entry.nonce < account.nonce:
-            raise Rejected(
-                "pool.nonce_too_low", f"nonce too low: next nonce {account.nonce}, tx nonce {entry.nonce}"
-            )
-        lane = self._lanes.get(entry.sender) or Lane(account.nonce)
-        if lane.by_nonce:
-            self._move(entry.sender, lane, account.nonce)
+        lane = self._open_lane(entry, account)
         replaced = lane.by_nonce.get(entry.nonce)
         self._require_place(entry, lane, replaced)
         _require_funds(entry, lane, replaced, account.balance_wei)
@@ -131,6 +125,35 @@ class Pool:
         self._arrivals += 1
         self._put(entry, lane)
 
+    def put_back(self, transaction: PooledTransaction, account: AccountFacts) -> None:
+        """Take in again what stood in a block that left the chain, or waited here before a restart.
+
+        No bound is asked for: it kept them when it came, one after the other as blocks made room and gas came
+        back, and now all come at once. Errors: `Duplicate` "pool.already_known"; `Rejected`
+        "pool.nonce_too_low", "pool.replacement_underpriced".
+        """
+        entry = new_entry(transaction, self._arrivals)
+        if entry.hash in self._by_hash:
+            raise Duplicate("pool.already_known", "already known")
+        lane = self._open_lane(entry, account)
+        replaced = lane.by_nonce.get(entry.nonce)
+        if replaced is not None:
+            self._require_bump(replaced, entry)
+            self._forget(replaced)
+        self._arrivals += 1
+        self._put(entry, lane)
+
+    def _open_lane(self, entry: Entry, account: AccountFacts) -> Lane:
+        """Return the sender's lane at the account's nonce; raises Rejected "pool.nonce_too_low"."""
+        if entry.nonce < account.nonce:
+            raise Rejected(
+                "pool.nonce_too_low", f"nonce too low: next nonce {account.nonce}, tx nonce {entry.nonce}"
+            )
+        lane = self._lanes.get(entry.sender) or Lane(account.nonce)
+        if lane.by_nonce:
+            self._move(entry.sender, lane, account.nonce)
+        return lane
+
     def _put(self, entry: Entry, lane: Lane) -> None:
         self._lanes[entry.sender] = lane
         before = lane.gapped
@@ -139,7 +162,7 @@ class Pool:
         self._by_hash[entry.hash] = entry
         self._raw_bytes += entry.size
         heapq.heappush(self._cheapest, (entry.tip_cap, -entry.arrival, entry.hash))
-        if len(self._cheapest) > 2 * self.limits.transactions:
+        if len(self._cheapest) > 2 * max(self.limits.transactions, len(self._by_hash)):
             self._cheapest = [(each.tip_cap, -each.arrival, each.hash) for each in self._by_hash.values()]
             heapq.heapify(self._cheapest)
 

@@ -176,6 +176,26 @@ async def test_what_a_rewind_returns_is_admitted_again():
         assert door.journal() == set(raws)
 
 
+async def test_what_a_rewind_returns_is_kept_whatever_the_bounds():
+    """Ten blocks' transactions come back at once: more than their sender may have waiting, or could pay in advance."""
+    world = World()
+    async with Door(world, PoolLimits(per_sender=3, transactions=4, gapped=1, nonce_gap=1)) as door:
+        balance = world.executor.view(0).account(world.alice.address).balance
+        cap = balance // 3 // 21_000
+        raws = [world.alice.sign(TO, gas=21_000, cap=cap) for _ in range(10)]
+        for raw in raws:
+            await door.admission.submit(raw)
+            world.run(raw)
+            door.pool.included([keccak256(raw)])
+        world.executor.rewind(0)
+        assert door.admission.readmit(raws) == 10
+        assert door.journal() == set(raws)
+        assert [each.nonce for each in door.pool.content(20)[0]] == list(range(10))
+        assert (await door.refusal(world.alice.sign(TO))).code == "pool.sender_full"
+    again = Door(world, PoolLimits(transactions=4))
+    assert again.admission.restore() == 10
+
+
 async def test_a_rewind_while_a_newcomer_is_judged_loses_nothing(monkeypatch):
     """What the rewind returned stays, though the newcomer was judged by the state in which it was included."""
     world, loop, judged = World(), asyncio.get_running_loop(), []
