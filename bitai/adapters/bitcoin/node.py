@@ -1,16 +1,19 @@
 """A Bitcoin node behind our ports, using only calls that bitcoind, btcd and the embedded node answer alike.
 
-It asks for raw bytes and lets the rest be computed here. What a node lacks (packages, fee estimates, mempool
-entries) is found out once, by asking, and replaced or said to be unsupported.
+It asks for raw bytes and lets the rest be computed here, and believes a block only once its header commits to
+all of it. What a node lacks (packages, fee estimates, mempool entries) is found out once, by asking, and
+replaced or said to be unsupported.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
 from bitai.adapters.bitcoin.transport import RpcTransport
 from bitai.adapters.bitcoin.verdicts import verdict_of_error, verdict_of_text
 from l1.ports import ChainPoint, SendOutcome, Verdict
-from primitives.bitcoin.header import BlockHeader, parse_header
+from primitives.bitcoin.header import HEADER_BYTES, BlockHeader, parse_header
+from primitives.bitcoin.parser import check_commitments, parse_block, parse_whole_transaction
 from primitives.errors import ConfigError, InvalidInput, Rejected, Temporary
 from primitives.ids import L1Hash, Txid, display_hash, parse_display_hash
 
@@ -25,6 +28,9 @@ _GENESIS: Final = {
     "signet": "00000008819873e925422c1ff0f99f7cc9bbb232af63a077a480a3633bee1ef6",
     "regtest": "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206",
 }
+_MOST_BTC_PER_KVB: Final = 21_000
+"""No rate: more than anyone could pay."""
+_PRUNED: Final = "pruned"
 _OPTIONAL: Final = ("submitpackage", "getmempoolentry", "estimatesmartfee", "getmempoolinfo")
 
 
@@ -45,7 +51,7 @@ class BitcoinNode:
     async def check_network(self, network: str) -> None:
         """Require that the node follows the network we are configured for.
 
-        Raises ConfigError `l1.wrong_network`, `l1.unknown_network`.
+        Raises ConfigError `l1.wrong_network`, `l1.unknown_network`, `l1.no_bitcoin`.
         """
         wanted = _GENESIS.get(network)
         if wanted is None:
@@ -54,7 +60,14 @@ class BitcoinNode:
                 f"no Bitcoin network is called {network}",
                 fix=f"choose one of {', '.join(_GENESIS)}",
             )
-        found = await self._transport.call("getblockhash", 0)
+        try:
+            found = display_hash(_hash(await self._transport.call("getblockhash", 0)))
+        except Rejected as error:
+            raise ConfigError(
+                "l1.no_bitcoin",
+                f"what answers at {self._transport.url} knows no Bitcoin blocks: {error.message}",
+                fix=f"bitai-node run --network {network} --l1-rpc <URL of a {network} node>",
+            ) from error
         if found != wanted:
             names = {genesis: name for name, genesis in _GENESIS.items()}
             raise ConfigError(
@@ -65,7 +78,10 @@ class BitcoinNode:
             )
 
     async def probe(self) -> tuple[str, ...]:
-        """Ask for every optional call once, in a form that changes nothing; return those that are missing."""
+        """Ask for every optional call once, in a form that changes nothing; return those that are missing.
+
+        What gets no answer now is found out when it is used.
+        """
         absent = display_hash(bytes(32))
         asks: dict[str, list[Any]] = {
             "submitpackage": [[]],
@@ -76,13 +92,16 @@ class BitcoinNode:
         for method in _OPTIONAL:
             try:
                 await self._optional(method, *asks[method])
-            except Rejected:
+            except (Rejected, Temporary):
                 continue
         return self.unsupported
 
     async def best_tip(self) -> ChainPoint:
         """See L1Source."""
-        block_hash = L1Hash(_hash(await self._transport.call("getbestblockhash")))
+        try:
+            block_hash = L1Hash(_hash(await self._transport.call("getbestblockhash")))
+        except Rejected as error:
+            raise _unexpected("getbestblockhash", error) from error
         height = self._heights.get(block_hash)
         if height is None:
             facts = await self._block_call("getblockheader", block_hash, True)
@@ -97,28 +116,32 @@ class BitcoinNode:
         except Rejected as error:
             if error.code in ("l1.bad_parameter", "l1.not_found") or error.details.get("rpc_code") == -1:
                 raise Rejected("l1.unknown_height", "no block at this height", height=height) from error
-            raise
+            raise _unexpected("getblockhash", error) from error
 
     async def header(self, block_hash: L1Hash) -> BlockHeader:
         """See L1Source."""
-        header = parse_header(_bytes(await self._block_call("getblockheader", block_hash, False)))
-        if header.hash != block_hash:
+        raw = _bytes(await self._block_call("getblockheader", block_hash, False))
+        if len(raw) != HEADER_BYTES or (header := parse_header(raw)).hash != block_hash:
             raise Temporary("l1.bad_answer", "the node gave another header", wanted=display_hash(block_hash))
         return header
 
     async def raw_block(self, block_hash: L1Hash) -> bytes:
-        """See L1Source; the header of the answer is checked, its transactions are not."""
+        """See L1Source; what the header does not commit to is no answer, and is asked for again.
+
+        Raises ConfigError `l1.pruned` when the node has thrown the block away.
+        """
         raw = _bytes(await self._block_call("getblock", block_hash, 0))
-        if len(raw) < 80 or parse_header(raw[:80]).hash != block_hash:
-            raise Temporary("l1.bad_answer", "the node gave another block", wanted=display_hash(block_hash))
+        await asyncio.to_thread(_require_block, raw, block_hash)
         return raw
 
     async def send(self, raw: bytes) -> SendOutcome:
         """See L1Broadcaster; sending is idempotent by txid, so a lost answer is asked for again."""
         try:
-            await self._transport.call("sendrawtransaction", raw.hex())
+            answer = await self._transport.call("sendrawtransaction", raw.hex())
         except Rejected as error:
             return verdict_of_error(error)
+        if _hash(answer) != parse_whole_transaction(raw).txid:
+            raise Temporary("l1.bad_answer", "the node took another transaction", answer=str(answer)[:80])
         return SendOutcome(Verdict.ACCEPTED)
 
     async def send_package(self, raws: Sequence[bytes]) -> SendOutcome:
@@ -135,11 +158,12 @@ class BitcoinNode:
             answer = await self._transport.call("testmempoolaccept", [raw.hex()], _MAX_FEE_RATE_BTC)
         except Rejected as error:
             return verdict_of_error(error)
-        if not isinstance(answer, list) or len(answer) != 1 or not isinstance(answer[0], dict):
-            raise Temporary("l1.bad_answer", "the node gave no single result", answer=str(answer)[:200])
-        if answer[0].get("allowed"):
-            return SendOutcome(Verdict.ACCEPTED)
-        return verdict_of_text(str(answer[0].get("reject-reason", "")))
+        match answer:
+            case [{"allowed": True}]:
+                return SendOutcome(Verdict.ACCEPTED)
+            case [{"allowed": False} as result]:
+                return verdict_of_text(str(result.get("reject-reason", "")))
+        raise Temporary("l1.bad_answer", "the node gave no single result", answer=str(answer)[:200])
 
     async def in_mempool(self, txid: Txid) -> bool:
         """See L1Broadcaster."""
@@ -150,7 +174,9 @@ class BitcoinNode:
             if error.code != "l1.unsupported":
                 return False
             waiting = await self._transport.call("getrawmempool")
-            return isinstance(waiting, list) and name in waiting
+            if not isinstance(waiting, list):
+                raise Temporary("l1.bad_answer", "the node gave no list", answer=str(waiting)[:80]) from error
+            return name in waiting
         return True
 
     async def fee_rate(self, target_blocks: int) -> int | None:
@@ -168,7 +194,7 @@ class BitcoinNode:
         except Rejected:
             return None
         rate = answer.get(name) if isinstance(answer, dict) else None
-        if not isinstance(rate, int | float) or rate <= 0:
+        if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 < rate < _MOST_BTC_PER_KVB:
             return None
         return round(rate * SATS_PER_BTC)
 
@@ -190,13 +216,45 @@ class BitcoinNode:
             if error.code == "l1.not_found":
                 name = display_hash(block_hash)
                 raise Rejected("l1.unknown_block", "the node does not know this block", hash=name) from error
-            raise
+            if method == "getblock" and _PRUNED in str(error.details.get("text", "")).lower():
+                raise await self._pruned(block_hash) from error
+            raise _unexpected(method, error) from error
+
+    async def _pruned(self, block_hash: L1Hash) -> ConfigError:
+        """Return the error that names the block that the node must still have."""
+        height = _integer(await self._block_call("getblockheader", block_hash, True), "height")
+        return ConfigError(
+            "l1.pruned",
+            f"the Bitcoin node has pruned block {height}, which is still to be read",
+            fix=f"bitai-node run --l1-rpc <URL of a node that holds every block from {height} on>",
+            height=height,
+        )
+
+
+def _unexpected(method: str, error: Rejected) -> Temporary:
+    """Return what a refusal is that no node gives a call that every node has: no answer."""
+    return Temporary("l1.bad_answer", f"the node refuses {method}", why=error.message)
+
+
+def _require_block(raw: bytes, block_hash: L1Hash) -> None:
+    """Require the block of this hash, whole: witnesses too, for our data lies in them."""
+    try:
+        block = parse_block(raw)
+        if block.header.hash != block_hash:
+            raise Temporary("l1.bad_answer", "the node gave another block", wanted=display_hash(block_hash))
+        check_commitments(block)
+    except InvalidInput as error:
+        wanted = display_hash(block_hash)
+        raise Temporary(
+            "l1.bad_answer", "the node gave a broken block", wanted=wanted, why=str(error)
+        ) from error
 
 
 def _read_package(answer: Any) -> SendOutcome:
     """Return one outcome for a package: accepted only if every transaction is in the mempool."""
     results = answer.get("tx-results") if isinstance(answer, dict) else None
-    if not isinstance(results, dict):
+    message = answer.get("package_msg") if isinstance(answer, dict) else None
+    if not isinstance(results, dict) or not isinstance(message, str):
         raise Temporary("l1.bad_answer", "the node gave no package result", answer=str(answer)[:200])
     for result in results.values():
         problem = result.get("error") if isinstance(result, dict) else "no result"
@@ -204,15 +262,13 @@ def _read_package(answer: Any) -> SendOutcome:
             outcome = verdict_of_text(str(problem))
             if not outcome.verdict.holds:
                 return outcome
-    if answer.get("package_msg", "success") == "success":
-        return SendOutcome(Verdict.ACCEPTED)
-    return verdict_of_text(str(answer.get("package_msg")))
+    return SendOutcome(Verdict.ACCEPTED) if message == "success" else verdict_of_text(message)
 
 
 def _hash(answer: Any) -> bytes:
     try:
-        return parse_display_hash(answer)
-    except (InvalidInput, TypeError) as error:
+        return parse_display_hash(answer if isinstance(answer, str) else "")
+    except InvalidInput as error:
         raise Temporary("l1.bad_answer", "the node gave no hash", answer=str(answer)[:80]) from error
 
 
@@ -225,6 +281,6 @@ def _bytes(answer: Any) -> bytes:
 
 def _integer(answer: Any, name: str) -> int:
     value = answer.get(name) if isinstance(answer, dict) else None
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise Temporary("l1.bad_answer", f"the node gave no {name}", answer=str(answer)[:80])
     return value

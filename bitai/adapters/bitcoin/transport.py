@@ -1,12 +1,13 @@
 """One JSON-RPC call to a Bitcoin node, with every way it can fail turned into one of our errors.
 
 bitcoinrpc builds and reads the messages; what it leaves open is closed here: timeouts fit for 8 MB of hex, at
-most 8 connections (a node's work queue is short), no proxy from the environment, the answer's id compared,
-error pages told from answers, the cookie read again when refused, and idempotent calls tried again with
-capped backoff.
+most 8 connections (a node's work queue is short), no proxy from the environment, answers bounded in bytes and
+in time, their id and shape compared, error pages told from answers, the cookie read again when refused, and
+idempotent calls tried again with capped backoff.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
@@ -25,14 +26,22 @@ _MISC: Final = -1
 _NOT_FOUND: Final = -5
 _BAD_PARAMETER: Final = -8
 _UNIMPLEMENTED: Final = "unimplemented"
+_WORDS: Final = 500
+"""Characters kept of what a node says: its words reach logs, pages and the disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransportLimits:
-    """How patient and how greedy we are: seconds, connections, and tries with waits between them."""
+    """How patient and how greedy we are: seconds, bytes, connections, and tries with waits between them.
+
+    `answer_s` is how long a node may be silent, `whole_s` how long a whole call may take, drop by drop. A block
+    in hex is 8 MB; the longest answer that we ask for is a list of a full mempool's txids, 67 bytes each.
+    """
 
     connect_s: float = 5.0
     answer_s: float = 60.0
+    whole_s: float = 300.0
+    answer_bytes: int = 64 * 1024 * 1024
     connections: int = 8
     tries: int = 4
     first_wait_ms: int = 200
@@ -79,12 +88,12 @@ class RpcTransport:
         self._auth: httpx.BasicAuth | None = None
         verify = httpx.create_ssl_context(verify=ca_file) if ca_file else True
         self._client = httpx.AsyncClient(
-            headers={"content-type": "application/json"},
+            headers={"content-type": "application/json", "accept-encoding": "identity"},
             timeout=httpx.Timeout(self._limits.answer_s, connect=self._limits.connect_s),
             limits=httpx.Limits(max_connections=self._limits.connections),
             trust_env=False,
             verify=verify,
-            event_hooks={"response": [_inspect]},
+            event_hooks={"response": [self._inspect]},
             transport=transport,
         )
         self._rpc = BitcoinRPC(url, self._client)
@@ -150,10 +159,11 @@ class RpcTransport:
 
     async def _call_once(self, method: str, params: list[Any]) -> Any:
         try:
-            return await self._rpc.acall(method, params, auth=self._auth)
+            async with asyncio.timeout(self._limits.whole_s):
+                return await self._rpc.acall(method, params, auth=self._auth)
         except RPCError as error:
             raise _classify(method, error.error) from error
-        except httpx.TransportError as error:
+        except (httpx.TransportError, TimeoutError) as error:
             raise Temporary(
                 "l1.unreachable", f"the Bitcoin node at {self.url} does not answer", why=repr(error)
             ) from error
@@ -162,33 +172,68 @@ class RpcTransport:
         except RuntimeError as error:
             raise Temporary("l1.closed", "the connection was closed", why=str(error)) from error
 
+    async def _inspect(self, response: httpx.Response) -> None:
+        """Refuse what is no answer to this very request, before bitcoinrpc reads it."""
+        _require_status(response)
+        if isinstance(response.stream, httpx.AsyncByteStream):
+            response.stream = _BoundedStream(response.stream, self._limits.answer_bytes)
+        await response.aread()
+        _require_message(response)
 
-async def _inspect(response: httpx.Response) -> None:
-    """Refuse what is no answer to this very request, before bitcoinrpc reads it."""
-    await response.aread()
-    status = response.status_code
-    if status == httpx.codes.UNAUTHORIZED:
+
+class _BoundedStream(httpx.AsyncByteStream):
+    """An answer's body that ends in an error where it grows too long."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, limit: int) -> None:
+        self._stream = stream
+        self._limit = limit
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = self._limit
+        async for chunk in self._stream:
+            left -= len(chunk)
+            if left < 0:
+                raise Temporary("l1.bad_answer", "the node's answer is too long", limit=self._limit)
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def _require_status(response: httpx.Response) -> None:
+    """Refuse what says in its head that it is no answer."""
+    if response.status_code == httpx.codes.UNAUTHORIZED:
         raise _UnauthorizedError
-    if status == httpx.codes.FORBIDDEN:
+    if response.status_code == httpx.codes.FORBIDDEN:
         raise ConfigError(
             "l1.forbidden",
-            "the Bitcoin node does not serve this address",
-            fix="set rpcallowip in bitcoin.conf to this machine's address",
+            "the Bitcoin node does not serve this address, or not this call to this user",
+            fix="set rpcallowip in bitcoin.conf to this machine's address, and look into rpcwhitelist",
         )
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise Temporary("l1.bad_answer", "the node's answer is compressed, which nobody asked for")
+
+
+def _require_message(response: httpx.Response) -> None:
+    """Refuse what is no JSON-RPC answer to this very request."""
+    status = response.status_code
     if not response.content.startswith(b"{"):
         text = response.text[:200]
         if status == httpx.codes.SERVICE_UNAVAILABLE:
             raise Temporary("l1.busy", "the node's work queue is full", text=text)
         raise Temporary("l1.bad_answer", "the node did not answer in JSON-RPC", status=status, text=text)
     asked = orjson.loads(response.request.content).get("id")
-    answered = orjson.loads(response.content).get("id")
-    if answered != asked:
+    message = orjson.loads(response.content)
+    if message.get("id") != asked:
+        answered = str(message.get("id"))[:80]
         raise Temporary("l1.bad_answer", "the answer is to another request", asked=asked, answered=answered)
+    if not isinstance(message.get("error"), dict | None):
+        raise Temporary("l1.bad_answer", "the node's error is no object", error=str(message["error"])[:80])
 
 
 def _classify(method: str, error: Mapping[str, Any]) -> BitaiError:
     """Return our error for a node's error object."""
-    code, message = error.get("code"), str(error.get("message", ""))
+    code, message = error.get("code"), str(error.get("message", ""))[:_WORDS]
     if code == WARMING_UP:
         return Temporary("l1.warming_up", f"the node is starting: {message}")
     if code == UNKNOWN_METHOD or (code == _MISC and _UNIMPLEMENTED in message.lower()):

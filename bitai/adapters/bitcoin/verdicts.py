@@ -10,6 +10,8 @@ from l1.ports import SendOutcome, Verdict
 from primitives.errors import Rejected
 
 _IN_CHAIN: Final = -27
+_WORDS: Final = 500
+"""Characters kept of a refusal, for a person; a node may say more than anyone should store."""
 
 _PHRASES: Final[tuple[tuple[str, Verdict], ...]] = (
     ("txn-already-in-mempool", Verdict.KNOWN),
@@ -46,6 +48,7 @@ _PHRASES: Final[tuple[tuple[str, Verdict], ...]] = (
 
 def verdict_of_text(text: str, rpc_code: object = None) -> SendOutcome:
     """Return what a refusal says."""
+    text = text[:_WORDS]
     lowered = text.lower()
     for phrase, verdict in _PHRASES:
         if phrase in lowered:

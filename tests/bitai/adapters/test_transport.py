@@ -1,7 +1,9 @@
 """Every way a Bitcoin node can fail to answer becomes one of our errors; nothing wrong passes for an answer."""
 
+import asyncio
 import json
-from collections.abc import Callable
+import zlib
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
@@ -9,14 +11,18 @@ import pytest
 
 from bitai.adapters.bitcoin.credentials import CookieFile, UserPassword
 from bitai.adapters.bitcoin.node import BitcoinNode
-from bitai.adapters.bitcoin.transport import RpcTransport
+from bitai.adapters.bitcoin.transport import RpcTransport, TransportLimits
 from bitai.adapters.bitcoin.verdicts import verdict_of_text
 from l1.ports import Verdict
+from primitives.bitcoin.header import parse_header
 from primitives.errors import BitaiError, ConfigError, Rejected, Temporary
-from tests.bitai.adapters.peers import FixedCredentials
+from primitives.ids import OutPoint, Txid
+from tests.bitai.adapters.block_maker import make_block
+from tests.bitai.adapters.peers import FixedCredentials, sign
 from tests.bitai.adapters.rpc_profile import ProfileServer, load_profile
 from tests.l1.fake_bitcoin import FakeBitcoin
 
+COIN = (OutPoint(Txid(b"\x22" * 32), 0), 50_000)
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
@@ -42,10 +48,14 @@ def result(request: httpx.Request, value: object, **more: object) -> httpx.Respo
     return httpx.Response(200, json={"id": json.loads(request.content)["id"], "result": value, **more})
 
 
-def client(answer: Answer, clock: TestClock | None = None) -> RpcTransport:
+def client(
+    answer: Answer, clock: TestClock | None = None, limits: TransportLimits | None = None
+) -> RpcTransport:
     """Return a transport whose node answers like this."""
     mock = httpx.MockTransport(answer)
-    return RpcTransport("http://node", FixedCredentials("u", "p"), clock or TestClock(), transport=mock)
+    return RpcTransport(
+        "http://node", FixedCredentials("u", "p"), clock or TestClock(), limits=limits, transport=mock
+    )
 
 
 async def failure(answer: Answer, clock: TestClock | None = None) -> BitaiError:
@@ -70,6 +80,10 @@ def refuse(code: int, message: str) -> Answer:
         (lambda _: httpx.Response(200, text="{"), Temporary, "l1.bad_answer"),
         (lambda _: httpx.Response(200, json={"id": -5, "result": 1}), Temporary, "l1.bad_answer"),
         (lambda r: httpx.Response(200, json={"id": json.loads(r.content)["id"]}), Temporary, "l1.bad_answer"),
+        (lambda r: result(r, None, error="no"), Temporary, "l1.bad_answer"),
+        (lambda r: result(r, None, error=[-5]), Temporary, "l1.bad_answer"),
+        (lambda r: result(r, None, error={}), Temporary, "l1.bad_answer"),
+        (lambda _: httpx.Response(302, headers={"location": "http://else/"}), Temporary, "l1.bad_answer"),
         (lambda _: httpx.Response(403, text=""), ConfigError, "l1.forbidden"),
         (lambda _: httpx.Response(401, text="401 Unauthorized."), ConfigError, "l1.unauthorized"),
         (lambda _: httpx.Response(401), ConfigError, "l1.unauthorized"),
@@ -101,6 +115,62 @@ async def test_connection_errors_are_temporary() -> None:
         error = await failure(answer)
         assert isinstance(error, Temporary)
         assert error.code == "l1.unreachable"
+
+
+class Body(httpx.AsyncByteStream):
+    """A body that comes in pieces, and counts how many were taken."""
+
+    def __init__(self, piece: bytes, *, stalls: bool = False) -> None:
+        self.piece = piece
+        self.stalls = stalls
+        self.taken = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while self.taken < 1_000:
+            self.taken += 1
+            yield self.piece
+            if self.stalls:
+                await asyncio.Event().wait()
+
+
+async def test_an_endless_answer_is_cut_off() -> None:
+    """Of an answer without end no more is read than the limit, whatever its head says."""
+    limits = TransportLimits(answer_bytes=10_000, tries=1)
+    for headers in ({}, {"content-length": "5"}):
+        body = Body(b"x" * 1_000)
+        transport = client(
+            lambda _, body=body, headers=headers: httpx.Response(200, headers=headers, stream=body),
+            limits=limits,
+        )
+        with pytest.raises(Temporary, match=r"l1\.bad_answer.*too long"):
+            await transport.call("getblock")
+        assert body.taken == 11
+
+
+async def test_a_compressed_answer_is_not_unpacked() -> None:
+    """Nobody asked for compression: a small body that unpacks to gigabytes is refused by its head."""
+    body = Body(zlib.compress(bytes(1_000_000)))
+    transport = client(lambda _: httpx.Response(200, headers={"content-encoding": "deflate"}, stream=body))
+    with pytest.raises(Temporary, match=r"l1\.bad_answer.*compressed"):
+        await transport.call("getblock", idempotent=False)
+    assert body.taken == 0
+
+
+async def test_an_answer_that_never_ends_is_given_up() -> None:
+    """A node that begins to answer and then says nothing holds nobody for ever."""
+    transport = client(
+        lambda _: httpx.Response(200, stream=Body(b"{", stalls=True)),
+        limits=TransportLimits(whole_s=0.01, tries=2),
+    )
+    with pytest.raises(Temporary, match=r"l1\.unreachable"):
+        await transport.call("getblock")
+
+
+async def test_a_long_complaint_is_cut() -> None:
+    """What a node says reaches logs, pages and the disk: no more of it than a person would read."""
+    error = await failure(refuse(-26, "x" * 1_000_000))
+    assert len(str(error)) < 3_000
+    assert len(verdict_of_text("x" * 1_000_000).text) == 500
 
 
 async def test_idempotent_calls_are_tried_again_with_capped_waits() -> None:
@@ -191,6 +261,62 @@ async def test_probe_finds_what_a_node_lacks() -> None:
         assert len(server.calls) == asked
 
 
+async def test_what_knows_no_blocks_is_no_bitcoin() -> None:
+    """Another kind of server under the given URL is named as such at the start, and not waited for."""
+    async with client(refuse(-32601, "the method getblockhash does not exist")) as transport:
+        with pytest.raises(ConfigError, match=r"l1\.no_bitcoin"):
+            await BitcoinNode(transport).check_network("regtest")
+
+
+async def test_probe_outlives_a_node_that_goes_away() -> None:
+    """A node that is busy while it is asked what it can do lacks nothing yet."""
+    async with client(lambda _: httpx.Response(503, text="Work queue depth exceeded")) as transport:
+        assert await BitcoinNode(transport).probe() == ()
+
+
+async def test_a_pruned_block_is_named_by_height() -> None:
+    """A node that has thrown away what we still have to read is a person's to change, and is not polled."""
+    bitcoin = FakeBitcoin()
+    bitcoin.mine(2)
+
+    def pruned(request: httpx.Request) -> httpx.Response:
+        if json.loads(request.content)["method"] == "getblockheader":
+            return result(request, {"height": 2})
+        return refuse(-1, "Block not available (pruned data)")(request)
+
+    async with client(pruned) as transport:
+        with pytest.raises(ConfigError, match=r"l1\.pruned: .*block 2") as caught:
+            await BitcoinNode(transport).raw_block(bitcoin.tip.hash)
+        assert "from 2 on" in caught.value.fix
+
+
+async def test_unknown_refusals_of_reads_are_waited_out() -> None:
+    """A block that is not downloaded yet, or words of a version to come: asked again, and never a crash."""
+    async with client(refuse(-1, "Block not available (not fully downloaded)")) as transport:
+        node, there = BitcoinNode(transport), FakeBitcoin().tip.hash
+        for call in (node.best_tip(), node.header(there), node.raw_block(there)):
+            with pytest.raises(Temporary, match=r"l1\.bad_answer"):
+                await call
+
+
+async def test_a_block_is_believed_whole_or_not_at_all() -> None:
+    """Under the right header: a cut, longer or altered body, and a changed witness, are no answer."""
+    parent = FakeBitcoin().chain()[0].raw
+    spend = sign([COIN], [40_000])
+    good = make_block(parent, 1, b"\x51", [spend.raw])
+    at = good.index(spend.inputs[0].witness[0])
+    flipped = good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :]
+    value = good.index((40_000).to_bytes(8, "little"))
+    altered = good[:value] + (40_001).to_bytes(8, "little") + good[value + 8 :]
+    block_hash = parse_header(good[:80]).hash
+    for bad in (good[:-1], good + b"\0", good[:80], good[:79], b"", flipped, altered):
+        async with client(lambda request, bad=bad: result(request, bad.hex())) as transport:
+            with pytest.raises(Temporary, match=r"l1\.bad_answer"):
+                await BitcoinNode(transport).raw_block(block_hash)
+    async with client(lambda request: result(request, good.hex())) as transport:
+        assert await BitcoinNode(transport).raw_block(block_hash) == good
+
+
 async def test_a_node_that_lies_about_blocks_is_not_believed() -> None:
     """A header or block of another hash is no answer to what was asked."""
     bitcoin = FakeBitcoin()
@@ -208,7 +334,15 @@ async def test_a_node_that_lies_about_blocks_is_not_believed() -> None:
                 await call(bitcoin.tip.hash)
 
 
-@pytest.mark.parametrize("answer", [None, 5, "zz", {"height": "1"}, [], {"height": True}])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(None, 5, "zz", [], ["a"] * 64, [{"allowed": 1}]),
+        *({"height": "1"}, {"height": True}, {"height": -1}),
+        *({"tx-results": {}}, {"tx-results": {"w": 1}, "package_msg": {}}),
+        *({"feerate": 1e308}, {"feerate": True}, {"feerate": -1}, {"mempoolminfee": 1e308}),
+    ],
+)
 async def test_answers_of_a_wrong_shape_are_refused(answer: object) -> None:
     """Whatever JSON a node sends, the result is our type or an error of ours, never another exception."""
     async with client(lambda request: result(request, answer)) as transport:
@@ -216,8 +350,9 @@ async def test_answers_of_a_wrong_shape_are_refused(answer: object) -> None:
         bitcoin = FakeBitcoin()
         calls = [node.best_tip(), node.block_hash(1), node.test_accept(b"\0"), node.send_package([b"\0"])]
         calls += [node.header(bitcoin.tip.hash), node.raw_block(bitcoin.tip.hash)]
+        calls += [node.check_network("regtest"), node.send(sign([COIN], [1]).raw)]
         for call in calls:
-            with pytest.raises(BitaiError):
+            with pytest.raises(Temporary):
                 await call
         assert await node.fee_rate(2) is None
 
