@@ -102,7 +102,8 @@ class StateView:
                     live.head.hash == self.hash
                 ):  # else the head moved meanwhile, and the answer may be the next block's
                     return answer
-            return question(self._views.pinned(self.number, self.hash))
+            pinned = self._views.pinned(self.number, self.hash)  # held until the answer is there
+            return question(pinned.state)
 
 
 class StateViews:
@@ -125,8 +126,8 @@ class StateViews:
         self.pinned(number, block_hash)
         return StateView(self, number, block_hash)
 
-    def pinned(self, number: int, block_hash: Hash32) -> "State":
-        """Return the state of a block that is not the head.
+    def pinned(self, number: int, block_hash: Hash32) -> _PinnedState:
+        """Return the state of a block that is not the head, readable as long as the caller holds it.
 
         What is kept, newest use first, is one tuple that is only ever replaced: two threads at once may open
         one state twice, and lose no more than time.
@@ -139,7 +140,7 @@ class StateViews:
                 raise Rejected("state.unknown_block", "the chain has left this block", number=number)
         others = [pinned for pinned in kept if pinned is not found]
         self._pinned = (found, *others[: PINNED_STATES - 1])
-        return found.state
+        return found
 
     def close(self) -> None:
         """Let go of every snapshot, as before closing the store."""

@@ -207,3 +207,19 @@ def test_readers_in_threads_never_see_two_blocks_at_once():
         thread.join()
     assert mistakes == []
     assert world.executor.view(world.executor.head.number).balance(TARGET) == 40 - 3 * 8
+
+
+def test_a_reader_keeps_its_state_while_others_come_and_go():
+    """A state that left the cache while somebody still reads it stays readable to them."""
+    world, idle = World(), funded_dev_accounts()[-1]
+    for _ in range(views.PINNED_STATES + 4):
+        world.run(world.alice.sign(TARGET, value=1))
+
+    def read(state: _core.State):
+        for number in range(1, views.PINNED_STATES + 3):
+            world.executor.view(number).balance(TARGET)
+        return state.account(idle.address)
+
+    account = world.executor.view(1).ask(read)
+    assert account is not None
+    assert account.balance == idle.balance
