@@ -54,10 +54,10 @@ def choose_rate(policy: FeePolicy, estimate: int | None) -> int:
 
 
 def choose_bumped_rate(policy: FeePolicy, current: int, estimate: int | None) -> int | None:
-    """Return a higher rate for a stale transaction, or None when the cap is reached."""
-    raised = -(-current * policy.bump_percent // 100)
-    raised = max(raised, current + INCREMENTAL_RATE, choose_rate(policy, estimate))
-    return raised if raised <= policy.cap else None
+    """Return a higher rate for a stale transaction, or None when the cap leaves no room for a replacement."""
+    least = current + INCREMENTAL_RATE
+    raised = max(-(-current * policy.bump_percent // 100), least, choose_rate(policy, estimate))
+    return min(raised, policy.cap) if least <= policy.cap else None
 
 
 def vbytes_of_weight(weight: int) -> int:

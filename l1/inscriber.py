@@ -48,7 +48,8 @@ class InscriberConfig:
     """Keys, fee policy and bounds.
 
     Change is split so that about `lanes` confirmed coins of `lane_sats` are kept ready: each large
-    inscription needs one of its own, because two of them do not fit one mempool cluster.
+    inscription needs one of its own, because two of them do not fit one mempool cluster. The default pays for
+    a full-size one, 100,107 vbytes, at the policy's fallback rate with headroom.
     """
 
     keys: SigningKeys
@@ -56,7 +57,7 @@ class InscriberConfig:
     fees: FeePolicy = field(default_factory=FeePolicy)
     headroom_percent: int = 100
     lanes: int = 4
-    lane_sats: int = 100_000
+    lane_sats: int = 450_000
     max_unconfirmed_rows: int = 8
     presence_ms: int = 5_000
 
@@ -412,16 +413,22 @@ def _list_unconfirmed(state: InscriberState) -> list[Unconfirmed]:
 
 
 def _bump_stale(config: InscriberConfig, state: InscriberState) -> InscriberState:
+    """Sign rows again that blocks pass by, or note why they cannot pay more."""
     for row in state.rows.values():
-        if not is_stale(row, state.wallet.tip.height, config.fees.stale_blocks):
-            continue
         attempt = row.attempt
-        if attempt is None or len(row.attempts) > config.fees.max_bumps:
-            continue
-        rate = choose_bumped_rate(config.fees, attempt.rate, state.estimate)
-        bumped = None if rate is None else _bump(config, state, row, rate)
-        if bumped is not None:
-            state = _with_row(state, sign_row(row, bumped))
+        if attempt is None or not is_stale(row, state.wallet.tip.height, config.fees.stale_blocks):
+            settled = replace(row, stuck="") if row.stuck else row
+        elif len(row.attempts) > config.fees.max_bumps:
+            settled = replace(
+                row, stuck=f"its fee was raised {config.fees.max_bumps} times, as often as allowed"
+            )
+        elif (rate := choose_bumped_rate(config.fees, attempt.rate, state.estimate)) is None:
+            settled = replace(row, stuck=f"it pays {attempt.rate} sats per kvB, about as much as allowed")
+        elif (bumped := _bump(config, state, row, rate)) is None:
+            settled = replace(row, stuck="its coins leave no room for a higher fee")
+        else:
+            settled = replace(sign_row(row, bumped), stuck="")
+        state = state if settled is row else _with_row(state, settled)
     return state
 
 

@@ -55,7 +55,8 @@ class Row:
     `purpose` and `reference` name it for its owner. `heights` holds our transactions seen in blocks,
     `accepted` those a node has ever taken. `present` and `absent` are what we believe of the mempool now;
     with `refusals` they are not stored, so a restart asks again. `progress_height` is when a version was
-    signed or confirmed last, `orphan_since` since when a coin of the commit has not existed.
+    signed or confirmed last, `orphan_since` since when a coin of the commit has not existed. `stuck` says why
+    blocks pass by a row that pays no more; it is worked out anew, not stored.
     """
 
     row_id: int
@@ -75,6 +76,7 @@ class Row:
     refusals: Mapping[Txid, Refusal] = field(default_factory=dict)
     progress_height: int = 0
     orphan_since: int | None = None
+    stuck: str = ""
 
     @property
     def attempt(self) -> Attempt | None:
@@ -252,4 +254,5 @@ def requeue_row(row: Row) -> Row:
         absent=frozenset(),
         refusals={},
         orphan_since=None,
+        stuck="",
     )

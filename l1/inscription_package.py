@@ -143,7 +143,7 @@ def build_package(
         keys.wallet, unsigned, [TxOut(c.value_sats, keys.wallet.script) for c in choice.coins]
     )
     fee = choice.total_sats - sum(output.value for output in commit.outputs)
-    _require_fee(fee, commit.weight, plan.rate)
+    _require_fee(fee, commit, plan, choice.given_up_sats)
     reveals = [
         _sign_reveal(keys, output, OutPoint(commit.txid, index), (funded[index], fees[index]))
         for index, output in enumerate(outputs)
@@ -240,8 +240,11 @@ def _sign_reveal(
     return read_signed_transaction(signed.raw, fee, keys.wallet.script)
 
 
-def _require_fee(fee: int, weight: int, rate: int) -> None:
-    """Stop before a package that pays too little, or more than its change could explain, leaves the house."""
-    least = fee_of_weight(weight, rate)
-    if not least <= fee:
-        raise InvariantViolation("inscription.fee", "a commit pays too little", fee=fee, least=least)
+def _require_fee(fee: int, commit: Transaction, plan: PackagePlan, given_up_sats: int) -> None:
+    """Stop before a commit leaves the house that pays too little, or more than change and rounding explain."""
+    least = fee_of_weight(commit.weight, plan.rate)
+    lanes = fee_of_weight(TAPROOT_OUTPUT_WEIGHT * (plan.lanes - 1), plan.rate)
+    most = max(least, plan.least_fee_sats + lanes) + given_up_sats + len(commit.outputs)
+    if not least <= fee <= most:
+        message = "a commit pays another fee than was worked out"
+        raise InvariantViolation("inscription.fee", message, fee=fee, least=least, most=most)

@@ -22,6 +22,8 @@ from l1.wallet import SignedTransaction
 from primitives.errors import InvariantViolation
 from primitives.ids import display_hash
 
+_SHOWN_WORDS: Final = 200
+"""Characters of a node's refusal that go into a reason: reasons are stored, and a node may say anything."""
 _ON_THE_WAY: Final = frozenset(
     {
         RowStatus.SIGNED,
@@ -205,13 +207,13 @@ def _reason(row: Row, status: RowStatus, tip_height: int) -> str:
     for entry in row.unconfirmed:
         refusal = row.refusals.get(entry.txid)
         if refusal is not None:
-            words = f" ({refusal.outcome.text})" if refusal.outcome.text else ""
+            words = f" ({refusal.outcome.text[:_SHOWN_WORDS]})" if refusal.outcome.text else ""
             return f"the node refused {display_hash(entry.txid)}: {refusal.outcome.verdict}{words}"
     if row.orphan_since is not None:
         return f"a coin it spends has not been there since height {row.orphan_since}"
     if status is RowStatus.EVICTED:
         return "the mempool lost it; it is sent again"
-    return _WAITING[status]
+    return f"{_WAITING[status]}; {row.stuck}" if row.stuck else _WAITING[status]
 
 
 _WAITING: Final[Mapping[RowStatus, str]] = {

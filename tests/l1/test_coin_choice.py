@@ -93,6 +93,7 @@ def test_rate_stays_in_bounds(estimate: int | None) -> None:
     assert policy.floor <= rate <= policy.cap
     bumped = choose_bumped_rate(policy, rate, estimate)
     assert bumped is None or rate + 1_000 <= bumped <= policy.cap
+    assert (bumped is None) == (rate + 1_000 > policy.cap), "up to the cap a bump is possible"
 
 
 def test_policy_that_cannot_be_followed_is_refused() -> None:

@@ -10,7 +10,7 @@ from l1.fees import FeePolicy
 from l1.inscriber import LowFunds, Send, Ticked
 from l1.inscription import RowStatus
 from l1.journal import load_state
-from l1.ports import Verdict
+from l1.ports import SendOutcome, Verdict
 from primitives.errors import InvariantViolation
 from primitives.ids import OutPoint
 from tests.l1.fake_bitcoin import FakeBitcoin, inputs_of
@@ -235,6 +235,48 @@ def test_stuck_row_is_bumped_after_blocks_pass() -> None:
     finish(rig)
     assert inscribed(bitcoin) == {(1, 0): 1}
     assert rig.state.wallet.balance_sats == oracle_balance(bitcoin)
+
+
+def test_what_a_node_says_cannot_spoil_the_disk() -> None:
+    """A node may refuse with a novel: its words are cut in the reason, and the stored row still opens."""
+    bitcoin = funded()
+    rig = Rig(bitcoin)
+    row_id = rig.enqueue([make_leaf(b"x", 1)])
+
+    async def refuse(_: bytes) -> SendOutcome:
+        return SendOutcome(Verdict.POLICY, "no, " * 50_000)
+
+    send, bitcoin.send = bitcoin.send, refuse
+    rig.run()
+    assert "no, no" in rig.state.rows[row_id].reason
+    rig.restart()
+    assert len(rig.state.rows[row_id].reason) < 500
+    bitcoin.send = send
+    finish(rig)
+    assert inscribed(bitcoin) == {(1, 0): 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"fees": FeePolicy(max_bumps=1)}, "raised 1 times"),
+        ({"fees": FeePolicy(floor=2_000, cap=2_500)}, "pays 2000 sats per kvB"),
+        ({"headroom_percent": 0}, "leave no room"),
+    ],
+)
+def test_a_row_that_can_pay_no_more_says_why(changes: dict[str, object], words: str) -> None:
+    """Blocks pass by, and the fee cannot rise: the reason says what holds it, until a block takes the row."""
+    bitcoin = funded()
+    rig = Rig(bitcoin, make_config(**changes))
+    row_id = rig.enqueue([make_leaf(b"x" * 3_000, 1)])
+    rig.run()
+    assert rig.state.rows[row_id].reason == "waits for a block"
+    for _ in range(3):
+        bitcoin.mine(3, only=())
+        rig.run()
+    assert words in rig.state.rows[row_id].reason
+    finish(rig)
+    assert inscribed(bitcoin) == {(1, 0): 1}
 
 
 def test_commit_that_no_node_takes_is_signed_anew() -> None:

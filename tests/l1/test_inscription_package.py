@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l1.coin_choice import DUST_SATS, Coin
-from l1.fees import fee_of_weight
+from l1.fees import FeePolicy, fee_of_weight
+from l1.inscriber import InscriberConfig
 from l1.inscription_package import (
     Attempt,
     PackagePlan,
@@ -20,6 +21,7 @@ from l1.inscription_package import (
     weigh_reveal,
 )
 from l1.keys import open_wallet_key
+from l1.transitions import SendRules
 from primitives.bitcoin.envelope import MAX_PAYLOAD_BYTES, EnvelopeKind, build_header, encode_leaf, parse_leaf
 from primitives.bitcoin.envelope_codecs import EnvelopeCodec
 from primitives.bitcoin.transaction import MAX_STANDARD_WEIGHT, TxOut, decode_transaction
@@ -100,6 +102,33 @@ def test_packages_are_valid(payloads: list[bytes], rate: int, codec: EnvelopeCod
     change = [value for vout, value in attempt.commit.own_outputs if vout >= len(leaves)]
     assert len(change) == len(attempt.commit.own_outputs)
     assert len(change) <= lanes
+
+
+def test_a_lane_pays_for_a_full_size_inscription() -> None:
+    """The coins kept ready are worth a package of the greatest size, headroom included, at the fallback rate."""
+    rate, lane = FeePolicy().fallback, InscriberConfig(KEYS, SendRules(6)).lane_sats
+    script = leaf(bytes(MAX_PAYLOAD_BYTES), codec=EnvelopeCodec.DROP255)
+    attempt = build_package(KEYS, [script], coins(lane), PackagePlan(rate), height=1)
+    bumped = bump_reveals(KEYS, attempt, 2 * rate, height=2, confirmed=frozenset())
+    assert bumped is not None
+    assert bumped.fee_sats * 1_000 >= 2 * rate * bumped.vbytes - 4_000
+
+
+@given(st.lists(st.integers(1_000, 400_000), min_size=1, max_size=12), st.integers(1_000, 50_000), st.data())
+def test_a_commit_pays_what_was_worked_out(values: list[int], rate: int, data: st.DataObject) -> None:
+    """With lanes, floors for replacements and change given up, no sat goes astray: the fee is explained."""
+    plan = PackagePlan(
+        rate,
+        lanes=data.draw(st.integers(1, 4)),
+        lane_sats=data.draw(st.integers(0, 50_000)),
+        least_fee_sats=data.draw(st.integers(0, 30_000)),
+    )
+    try:
+        attempt = build_package(KEYS, [leaf(b"x" * 200)], coins(*values), plan, height=1)
+    except Rejected as shortage:
+        assert shortage.code == "wallet.insufficient_funds"  # noqa: PT017
+        return
+    assert attempt.commit.fee_sats >= plan.least_fee_sats
 
 
 def test_largest_payload_is_standard_in_both_codecs() -> None:
