@@ -7,7 +7,7 @@ Formulas and bounds: docs/spec/inference.md section 3.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -17,9 +17,6 @@ from vm.inference.tensors import Int64, Integers
 Kernel: TypeAlias = Callable[[Int64, Sequence[Integers], Sequence[int]], Int64]
 """Compute one node: source value (B, ...), its constants, its attributes."""
 
-Taps: TypeAlias = Iterator[tuple[int, int, Int64]]
-"""Yield, per kernel position, its row and column and the elements (B, H', W', C) it meets."""
-
 SOFTMAX_TABLE_BITS: Final = 10
 SOFTMAX_TABLE_MASK: Final = (1 << SOFTMAX_TABLE_BITS) - 1
 SOFTMAX_EXPONENT_SHIFT: Final = 15
@@ -27,6 +24,49 @@ SOFTMAX_MAX_OCTAVES: Final = 40
 """2^30 shifted right by 15 + 40 is 0 after rounding: farther logits add nothing, and shifts stay below 64."""
 PROBABILITY_BITS: Final = 15
 _LEAST: Final = int(np.iinfo(np.int64).min)
+
+
+class Axis(NamedTuple):
+    """How windows lie along the height or the width of an image, `before` and `after` being its padding."""
+
+    size: int
+    kernel: int
+    stride: int
+    dilation: int
+    before: int
+    after: int
+
+    @property
+    def extent(self) -> int:
+        """Return the number of windows."""
+        span = self.dilation * (self.kernel - 1) + 1
+        return (self.size + self.before + self.after - span) // self.stride + 1
+
+    def meet(self, position: int) -> tuple[slice, slice] | None:
+        """Return the windows whose element at a kernel position is inside the image, and those elements.
+
+        Padding is never laid out: it may be ten thousand times the image.
+        """
+        offset = position * self.dilation - self.before
+        first = max(0, -(offset // self.stride))
+        last = min(self.extent - 1, (self.size - 1 - offset) // self.stride)
+        if last < first:
+            return None
+        start = offset + first * self.stride
+        return slice(first, last + 1), slice(start, start + (last - first) * self.stride + 1, self.stride)
+
+
+Axes: TypeAlias = tuple[Axis, Axis]
+"""Height and width."""
+
+
+class Tap(NamedTuple):
+    """One kernel position: the elements (B, h, w, C) it meets, and the place (B, h, w) of their windows."""
+
+    row: int
+    column: int
+    place: tuple[slice, slice, slice]
+    met: Int64
 
 
 def round_shift(value: Int64, shift: Integers | int) -> Int64:
@@ -46,10 +86,11 @@ def conv2d(source: Int64, constants: Sequence[Integers], attributes: Sequence[in
     r, s, c], elements outside the image being 0. |acc| < 2^31 in any order.
     """
     weights, bias = (constant.astype(np.int64) for constant in constants)
-    window = Convolution(*attributes)
-    total = bias
-    for row, column, met in convolution_taps(source, weights.shape[1:3], window):
-        total = total + met @ weights[:, row, column, :].T
+    axes = convolution_axes(source.shape, weights.shape[1:3], Convolution(*attributes))
+    total = everywhere(bias, source.shape[0], axes)
+    for tap in taps(source, axes):
+        part = total[tap.place]
+        part += tap.met @ weights[:, tap.row, tap.column, :].T
     return total
 
 
@@ -60,10 +101,11 @@ def depthwise_conv2d(source: Int64, constants: Sequence[Integers], attributes: S
     s].
     """
     weights, bias = (constant.astype(np.int64) for constant in constants)
-    window = Convolution(*attributes)
-    total = bias
-    for row, column, met in convolution_taps(source, weights.shape[1:3], window):
-        total = total + met * weights[:, row, column]
+    axes = convolution_axes(source.shape, weights.shape[1:3], Convolution(*attributes))
+    total = everywhere(bias, source.shape[0], axes)
+    for tap in taps(source, axes):
+        part = total[tap.place]
+        part += tap.met * weights[:, tap.row, tap.column]
     return total
 
 
@@ -85,32 +127,24 @@ def requant(source: Int64, constants: Sequence[Integers], attributes: Sequence[i
 
 def max_pool2d(source: Int64, _constants: Sequence[Integers], attributes: Sequence[int]) -> Int64:
     """Take the greatest element of each window of (B, H, W, C); padding takes no part."""
-    pooling = Pooling(*attributes)
-    padded = _pad(source, pooling[4:], _LEAST)
-    shape = pooled_extent(source.shape, pooling)
-    best: Int64 | None = None
-    for _, _, met in _taps(padded, (pooling[:2], pooling[2:4], (1, 1)), shape):
-        best = met if best is None else np.maximum(best, met)
-    return source if best is None else best
+    axes = pooling_axes(source.shape, Pooling(*attributes))
+    best = everywhere(np.full(source.shape[3], _LEAST, dtype=np.int64), source.shape[0], axes)
+    for tap in taps(source, axes):
+        part = best[tap.place]
+        np.maximum(part, tap.met, out=part)
+    return best
 
 
 def average_pool2d(source: Int64, _constants: Sequence[Integers], attributes: Sequence[int]) -> Int64:
     """Average each window of (B, H, W, C) over its n elements inside the image: round_divide(sum, n)."""
-    pooling = Pooling(*attributes)
-    shape = pooled_extent(source.shape, pooling)
-    inside = np.ones((1, *source.shape[1:3], 1), dtype=np.int64)
-    total, count = (
-        sum(
-            (
-                met
-                for _, _, met in _taps(
-                    _pad(plane, pooling[4:], 0), (pooling[:2], pooling[2:4], (1, 1)), shape
-                )
-            )
-        )
-        for plane in (source, inside)
-    )
-    return round_divide(np.asarray(total), np.asarray(count))
+    axes = pooling_axes(source.shape, Pooling(*attributes))
+    total = everywhere(np.zeros(source.shape[3], dtype=np.int64), source.shape[0], axes)
+    count = everywhere(np.zeros(1, dtype=np.int64), 1, axes)
+    for tap in taps(source, axes):
+        part, met = total[tap.place], count[tap.place]
+        part += tap.met
+        met += 1
+    return round_divide(total, count)
 
 
 def relu(source: Int64, _constants: Sequence[Integers], _attributes: Sequence[int]) -> Int64:
@@ -142,49 +176,44 @@ def argmax(source: Int64, _constants: Sequence[Integers], _attributes: Sequence[
     return np.asarray(np.argmax(source, axis=-1, keepdims=True), dtype=np.int64)
 
 
-def convolution_taps(source: Int64, kernel: Sequence[int], window: Convolution) -> Taps:
-    """Yield what each kernel position of a convolution meets, zero padding applied."""
-    strides = (window.stride_height, window.stride_width)
-    dilations = (window.dilation_height, window.dilation_width)
-    shape = []
-    for axis in (0, 1):
-        span = dilations[axis] * (kernel[axis] - 1) + 1
-        padded_size = source.shape[1 + axis] + window[4 + 2 * axis] + window[5 + 2 * axis]
-        shape.append((padded_size - span) // strides[axis] + 1)
-    return _taps(_pad(source, window[4:], 0), (kernel, strides, dilations), shape)
+def convolution_axes(shape: Sequence[int], kernel: Sequence[int], window: Convolution) -> Axes:
+    """Return how the windows of a convolution lie on (B, H, W, C)."""
+    return (
+        Axis(
+            shape[1],
+            kernel[0],
+            window.stride_height,
+            window.dilation_height,
+            window.pad_top,
+            window.pad_bottom,
+        ),
+        Axis(
+            shape[2], kernel[1], window.stride_width, window.dilation_width, window.pad_left, window.pad_right
+        ),
+    )
 
 
-def pooled_extent(shape: Sequence[int], pooling: Pooling) -> tuple[int, int]:
-    """Return the height and width of a pooled (B, H, W, C)."""
-    height = (
-        shape[1] + pooling.pad_top + pooling.pad_bottom - pooling.kernel_height
-    ) // pooling.stride_height + 1
-    width = (
-        shape[2] + pooling.pad_left + pooling.pad_right - pooling.kernel_width
-    ) // pooling.stride_width + 1
-    return height, width
+def pooling_axes(shape: Sequence[int], pooling: Pooling) -> Axes:
+    """Return how the windows of a pooling lie on (B, H, W, C)."""
+    return (
+        Axis(shape[1], pooling.kernel_height, pooling.stride_height, 1, pooling.pad_top, pooling.pad_bottom),
+        Axis(shape[2], pooling.kernel_width, pooling.stride_width, 1, pooling.pad_left, pooling.pad_right),
+    )
 
 
-def _taps(padded: Int64, steps: Sequence[Sequence[int]], shape: Sequence[int]) -> Taps:
-    kernel, strides, dilations = steps
-    for row in range(kernel[0]):
-        top = row * dilations[0]
-        rows = slice(top, top + (shape[0] - 1) * strides[0] + 1, strides[0])
-        for column in range(kernel[1]):
-            left = column * dilations[1]
-            columns = slice(left, left + (shape[1] - 1) * strides[1] + 1, strides[1])
-            yield row, column, padded[:, rows, columns, :]
+def taps(source: Int64, axes: Axes) -> Iterator[Tap]:
+    """Yield the kernel positions that meet the image at all."""
+    lines, posts = ([axis.meet(position) for position in range(axis.kernel)] for axis in axes)
+    for row, rows in enumerate(lines):
+        for column, columns in enumerate(posts):
+            if rows is not None and columns is not None:
+                place = (slice(None), rows[0], columns[0])
+                yield Tap(row, column, place, source[:, rows[1], columns[1], :])
 
 
-def _pad(source: Int64, pads: Sequence[int], fill: int) -> Int64:
-    """Surround (B, H, W, C) with pads (top, bottom, left, right) of `fill`."""
-    if not any(pads):
-        return source
-    top, bottom, left, right = pads
-    batch, height, width, channels = source.shape
-    padded = np.full((batch, top + height + bottom, left + width + right, channels), fill, dtype=np.int64)
-    padded[:, top : top + height, left : left + width, :] = source
-    return padded
+def everywhere(channels: Integers, batch: int, axes: Axes) -> Integers:
+    """Return (B, H', W', C) with the same channels (C,) at every window."""
+    return np.broadcast_to(channels, (batch, axes[0].extent, axes[1].extent, channels.size)).copy()
 
 
 KERNELS: Final[dict[Op, Kernel]] = {

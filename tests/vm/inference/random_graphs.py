@@ -64,7 +64,7 @@ class _Grower:
             kernel = [int(self.rng.integers(1, 1 + min(3, size))) for size in (height, width)]
             pads = [int(self.rng.integers(0, kernel[axis])) for axis in (0, 0, 1, 1)]
             op = Op.MAX_POOL2D if choice == 4 else Op.AVERAGE_POOL2D
-            self.add(op, (), (*kernel, *self.rng.integers(1, 3, 2), *pads))
+            self.add(op, (), (*kernel, *self.rng.integers(1, 5, 2), *pads))
 
     def _convolve(self, height, width, channels):
         dilation = [int(size) for size in self.rng.integers(1, 3, 2)]
@@ -72,7 +72,8 @@ class _Grower:
             int(self.rng.integers(1, 1 + min(3, 1 + (size - 1) // step)))
             for size, step in zip((height, width), dilation, strict=True)
         ]
-        attributes = (*self.rng.integers(1, 3, 2), *dilation, *self.rng.integers(0, 3, 4))
+        farthest = int(self.rng.choice([3, 9]))  # beyond the kernel: some windows meet padding alone
+        attributes = (*self.rng.integers(1, 5, 2), *dilation, *self.rng.integers(0, farthest, 4))
         depthwise = bool(self.rng.integers(2))
         outputs = channels if depthwise else int(self.rng.integers(1, 6))
         shape = (outputs, *kernel) if depthwise else (outputs, *kernel, channels)

@@ -1,12 +1,18 @@
 """Every route computes the same integers: the reference, the exact float64 route, and whatever the batch."""
 
+import tracemalloc
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.vm.inference.random_graphs import random_model
-from vm.inference import conformance, exact_blas, reference
-from vm.inference.tensors import encode_tensor
+from vm.inference import conformance, engine, exact_blas, reference
+from vm.inference.artifact import Labels, build_artifact
+from vm.inference.graph import Constant, Graph, Node, Op, Role
+from vm.inference.manifest import Tier
+from vm.inference.tensors import DType, TensorType, encode_tensor
 
 
 @settings(max_examples=120)
@@ -44,6 +50,44 @@ def test_batch_changes_nothing(seed):
         alone = exact_blas.evaluate(model, [value[index : index + 1] for value in inputs])
         for left, right in zip(together, alone, strict=True):
             assert np.array_equal(left[index : index + 1], right)
+
+
+CHANNELS = 2_000
+FARTHEST = (64, 64, 1, 1, 64, 64, 64, 64)
+ONE_PIXEL = TensorType(DType.I8, (1, 1, CHANNELS), -127, 127)
+BIAS = TensorType(DType.I32, (CHANNELS,), -9, 9)
+
+
+@pytest.mark.parametrize(
+    ("op", "weights", "attributes"),
+    [
+        (Op.CONV2D, (CHANNELS, 1, 1, CHANNELS), FARTHEST),
+        (Op.DEPTHWISE_CONV2D, (CHANNELS, 1, 1), FARTHEST),
+        (Op.MAX_POOL2D, None, (8, 8, 64, 64, 7, 7, 7, 7)),
+        (Op.AVERAGE_POOL2D, None, (8, 8, 64, 64, 7, 7, 7, 7)),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_padding_is_never_laid_out(op, weights, attributes):
+    """Whoever inscribes a model of one pixel and the widest padding takes no memory for the padding.
+
+    Laid out, it would be 16,641 times the image: gigabytes in every node, for a model that costs next to nothing.
+    """
+    constants, arrays = (), []
+    if weights is not None:
+        kernel = TensorType(DType.I8, weights, -1, 1)
+        constants = (Constant(Role.WEIGHT, kernel), Constant(Role.WEIGHT, BIAS))
+        arrays = [np.ones(weights, dtype=np.int64), np.full(CHANNELS, 9)]
+    graph = Graph((ONE_PIXEL,), constants, (Node(op, 0, tuple(range(len(constants))), attributes),), (1,))
+    artifact = build_artifact(graph, arrays, Labels("wide", "MIT", Tier.ON_CHAIN))
+    question = (bytes(CHANNELS), b"", artifact.manifest.output_bytes)
+    engine.run(artifact, *question)  # lays the weights out, once
+    tracemalloc.start()
+    try:
+        engine.run(artifact, *question)
+        assert tracemalloc.get_traced_memory()[1] < 100 * 8 * CHANNELS
+    finally:
+        tracemalloc.stop()
 
 
 def test_both_routes_have_the_pinned_digests():
