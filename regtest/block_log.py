@@ -12,6 +12,7 @@ anywhere else is reported and nothing is cut.
 """
 
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -39,6 +40,8 @@ class RecordKind(IntEnum):
 
 
 _KINDS: Final = frozenset(int(kind) for kind in RecordKind)
+_FRAME_START: Final = re.compile(rb"[\x01-\x03]\x00")
+"""A kind, and the first byte of a length, which is below 2^24."""
 
 
 class LogRecord(NamedTuple):
@@ -90,6 +93,8 @@ class BlockLog:
     def recover(self, trusted: int = 0) -> Iterator[LogRecord]:
         """Yield every whole record from offset `trusted` on, then cut off a torn last one.
 
+        What is left is synchronised: a killed process may have written its last record and not waited for the
+        disk, and nothing may build on what the next power cut takes away.
         `trusted` is an end reported earlier; 0 reads from the beginning. The log takes appends only after
         this ran to its end. Raises InvariantViolation `block_log.corrupt` for damage that no crash explains.
         """
@@ -100,12 +105,14 @@ class BlockLog:
             yield record
         if position < size:
             self._cut(position, size)
+        self._sync()
         self._end = position
 
     def append(self, kind: RecordKind, payload: bytes) -> int:
         """Write one record, wait until the disk has it, and return the offset of its payload.
 
-        Raises InvalidInput `block_log.too_long`, Temporary `block_log.write_failed`.
+        Raises InvalidInput `block_log.too_long`, Temporary `block_log.write_failed`, and InvariantViolation
+        `block_log.disk_failed` when nobody knows what the disk has.
         """
         if len(payload) > MAX_PAYLOAD_BYTES:
             raise InvalidInput("block_log.too_long", "a record is too long", length=len(payload))
@@ -113,7 +120,7 @@ class BlockLog:
         self._fault("log.before_write")
         self._write([frame, payload])
         self._fault("log.written")
-        os.fsync(self._descriptor)
+        self._sync()
         self._fault("log.synced")
         offset = self._end + len(frame)
         self._end = offset + len(payload)
@@ -136,11 +143,27 @@ class BlockLog:
         try:
             written = os.pwritev(self._descriptor, parts, self._end)
         except OSError as error:
-            os.ftruncate(self._descriptor, self._end)
+            self._take_back()
             raise Temporary("block_log.write_failed", str(error), path=str(self._path)) from error
         if written != sum(map(len, parts)):
-            os.ftruncate(self._descriptor, self._end)
+            self._take_back()
             raise Temporary("block_log.write_failed", "the disk is full", path=str(self._path))
+
+    def _take_back(self) -> None:
+        try:
+            os.ftruncate(self._descriptor, self._end)
+        except OSError as error:
+            raise self._disk_failed(error) from error
+
+    def _sync(self) -> None:
+        """Wait for the disk; after a failure the system may have thrown away what was written."""
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise self._disk_failed(error) from error
+
+    def _disk_failed(self, error: OSError) -> InvariantViolation:
+        return InvariantViolation("block_log.disk_failed", str(error), path=str(self._path))
 
     def _record_at(self, position: int, size: int) -> LogRecord | None:
         """Return the whole record at a position, or None at the end or at a torn tail."""
@@ -164,17 +187,33 @@ class BlockLog:
                 offset=position,
             )
         os.ftruncate(self._descriptor, position)
-        os.fsync(self._descriptor)
 
     def _is_torn(self, position: int, size: int) -> bool:
-        """Tell whether what follows is one unfinished write: it claims to reach the end, or is all zeros."""
+        """Tell whether what follows is one unfinished write: it claims to reach the end, or is all zeros.
+
+        A damaged length can claim that too; then whole records stand behind it.
+        """
         frame = os.pread(self._descriptor, _FRAME.size, position)
         if len(frame) < _FRAME.size:
             return True
         kind, length, _ = _FRAME.unpack(frame)
         if kind in _KINDS and length <= MAX_PAYLOAD_BYTES:
-            return bool(position + _FRAME.size + length >= size)
+            reaches_end = position + _FRAME.size + length >= size
+            return bool(reaches_end and not self._ends_in_record(position, size))
         return self._only_zeros(position, size)
+
+    def _ends_in_record(self, position: int, size: int) -> bool:
+        """Tell whether the file's last bytes are a whole record that begins after a position."""
+        data = os.pread(self._descriptor, size - position, position)
+        for found in _FRAME_START.finditer(data, 1):
+            frame = data[found.start() : found.start() + _FRAME.size]
+            payload_length = len(data) - found.start() - _FRAME.size
+            if payload_length < 0:
+                return False
+            kind, length, checksum = _FRAME.unpack(frame)
+            if length == payload_length and _checksum(kind, data[-length:] if length else b"") == checksum:
+                return True
+        return False
 
     def _only_zeros(self, position: int, size: int) -> bool:
         """Tell whether a file that grew before its data arrived ends in zeros from here on."""

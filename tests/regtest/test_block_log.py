@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from primitives.errors import ConfigError, InvalidInput, InvariantViolation
+from primitives.errors import ConfigError, InvalidInput, InvariantViolation, Temporary
+from regtest import block_log
 from regtest.block_log import FILE_MARK, MAX_PAYLOAD_BYTES, BlockLog, RecordKind
 
 PAYLOADS = [b"first", b"", b"third" * 100]
@@ -92,6 +93,66 @@ def test_damage_in_the_middle_is_reported(tmp_path):
         recovered(path)
     assert caught.value.code == "block_log.corrupt"
     assert path.read_bytes() == bytes(data)
+
+
+@pytest.mark.parametrize("bit", [0x01, 0x02, 0x04, 0x08, 0x10, 0x20])
+def test_damaged_length_is_no_torn_tail(tmp_path, bit):
+    """A damaged record that claims the rest of the file is not cut: whole records stand behind it."""
+    path = tmp_path / "log"
+    written(path)
+    data = bytearray(path.read_bytes())
+    data[len(FILE_MARK) + 2] |= bit
+    path.write_bytes(bytes(data))
+    with pytest.raises(InvariantViolation) as caught:
+        recovered(path)
+    assert caught.value.code == "block_log.corrupt"
+    assert path.read_bytes() == bytes(data)
+
+
+def test_recovered_is_synchronised(tmp_path, monkeypatch):
+    """What a killed process had written and not synchronised is on disk before anyone builds on it."""
+    path = tmp_path / "log"
+    written(path)
+    log = BlockLog(path)
+    synchronised = []
+    monkeypatch.setattr(block_log.os, "fsync", synchronised.append)
+    assert len(list(log.recover())) == len(PAYLOADS)
+    assert synchronised == [log._descriptor]
+    log.close()
+
+
+def test_failed_synchronisation_is_damage(tmp_path, monkeypatch):
+    """After a failed fsync nobody knows what the disk has: that is no error to try again after."""
+
+    def fail(_descriptor):
+        raise OSError(5, "Input/output error")
+
+    log = BlockLog(tmp_path / "log")
+    list(log.recover())
+    monkeypatch.setattr(block_log.os, "fsync", fail)
+    with pytest.raises(InvariantViolation) as caught:
+        log.append(RecordKind.BLOCK, b"block")
+    assert caught.value.code == "block_log.disk_failed"
+    log.close()
+
+
+def test_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
+    """A write that the disk cut short is taken back, and the next one takes its place."""
+    path = tmp_path / "log"
+    log = BlockLog(path)
+    list(log.recover())
+    write = block_log.os.pwritev
+    monkeypatch.setattr(
+        block_log.os, "pwritev", lambda fd, parts, offset: write(fd, [b"".join(parts)[:-1]], offset)
+    )
+    with pytest.raises(Temporary) as caught:
+        log.append(RecordKind.BLOCK, b"block")
+    assert caught.value.code == "block_log.write_failed"
+    assert path.stat().st_size == log.end == len(FILE_MARK)
+    monkeypatch.undo()
+    log.append(RecordKind.BLOCK, b"next")
+    log.close()
+    assert recovered(path)[0] == [(RecordKind.BLOCK, b"next")]
 
 
 def test_foreign_file_is_refused(tmp_path):
