@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from primitives.bitcoin.parser import ParsedBlock, parse_block
-from primitives.errors import InvariantViolation, Rejected
+from primitives.errors import ConfigError, InvariantViolation, Rejected, Temporary
 from primitives.ids import L1Hash, OutPoint, Txid
 from regtest.block_log import FRAME_BYTES, BlockLog, RecordKind
 from regtest.block_tree import BlockRow, BlockTree, with_verdict
 from regtest.coins import Coin
+from regtest.disk import require_room
 from regtest.faults import FaultPoint, nothing
 from regtest.index import Index, IndexBatch, TxPlace
 from regtest.kernel import Kernel, KernelEvent, Processed
@@ -91,13 +92,19 @@ class Chain:
     def __init__(self, directory: Path, fault: FaultPoint = nothing) -> None:
         """Open or create everything under a data directory, and repair what a crash left behind.
 
-        Raises ConfigError `block_log.foreign`, `kernel.version`; InvariantViolation `block_log.corrupt`.
+        Raises ConfigError `block_log.foreign`, `kernel.version`, `chain.disk_full`, `chain.clock_behind`;
+        InvariantViolation `block_log.corrupt`.
         """
         self._directory = directory
         self._fault = fault
         self._tree = BlockTree()
         self._kernel: Kernel | None = None
         directory.mkdir(parents=True, exist_ok=True)
+        try:
+            require_room(directory)
+        except Temporary as error:
+            fix = "free some of it, or choose a --datadir on another disk"
+            raise ConfigError("chain.disk_full", str(error), fix=fix) from error
         self._log = BlockLog(directory / LOG_FILE, fault)
         self._index = _open_index(directory / INDEX_DIRECTORY, fault)
         try:
@@ -176,19 +183,21 @@ class Chain:
     def submit(self, raw: bytes) -> Submitted:
         """Log a block, let the kernel judge it, and follow the kernel's tip.
 
-        Raises InvalidInput `block.*`, `tx.*`, `header.*` for bytes that are no block, Temporary when the disk
-        is full. A block that breaks a rule is no error: the reason is in the answer.
+        Raises InvalidInput `bitcoin_block.*`, `bitcoin_tx.*` for bytes that are no block, Temporary
+        `disk.full`, `block_log.write_failed` when the disk is full. A block that breaks a rule is no error:
+        the reason is in the answer.
         """
         block = parse_block(raw)
         refusal = self._refusal(block, len(raw))
         if refusal:
             return Submitted(block.header.hash, refusal)
+        require_room(self._directory)
         return self._accept(block, self._log.append(RecordKind.BLOCK, raw))
 
     def invalidate(self, block_hash: L1Hash) -> ChainUpdate:
         """Rule out a block and all that stand on it, as `invalidateblock` does.
 
-        Raises Rejected `chain.unknown_block` and `chain.genesis`.
+        Raises Rejected `chain.unknown_block` and `chain.genesis`, Temporary as `submit`.
         """
         row = self._tree.find(block_hash)
         if row is None:
@@ -202,7 +211,7 @@ class Chain:
     def reconsider(self, block_hash: L1Hash) -> ChainUpdate:
         """Let a block, its ancestors and its descendants count again, as `reconsiderblock` does.
 
-        Raises Rejected `chain.unknown_block`.
+        Raises Rejected `chain.unknown_block`, Temporary as `submit`.
         """
         if block_hash not in self._tree:
             raise Rejected("chain.unknown_block", "Block not found")
@@ -295,6 +304,7 @@ class Chain:
 
     def _command(self, kind: RecordKind, block_hash: L1Hash) -> ChainUpdate:
         """Log an operator's command, then act on it."""
+        require_room(self._directory)
         self._log.append(kind, block_hash)
         self._fault("generation.logged")
         return self._next_generation(kind, block_hash, self._log.end)
@@ -393,11 +403,12 @@ class Chain:
             self._follow(batch, self._log.end)
 
     def _replay_block(self, record: _Pending, batch: IndexBatch) -> None:
+        """Act again on a logged block; one that was refused then is refused again."""
         block = parse_block(self._log.read(record.offset, record.length))
         header = block.header
         if header.hash not in self._tree and header.previous in self._tree:
             row = self._tree.child_row(header, record.offset, record.length, len(block.transactions))
-            self._process(row, block, batch)
+            _require_not_in_future(self._process(row, block, batch))
 
     def _catch_up(self, batch: IndexBatch) -> None:
         """Feed the kernel what it forgot; as a last resort let it forget everything first."""
@@ -415,7 +426,9 @@ class Chain:
         for row in list(self._tree.rows()):
             if row.hash in self._excluded or not (everything or not self.kernel.knows(row.hash)):
                 continue
-            for event in self.kernel.process(self._parsed(row, None)).events:
+            processed = self.kernel.process(self._parsed(row, None))
+            _require_not_in_future(processed)
+            for event in processed.events:
                 self._apply_verdict(event, batch)
 
     def _is_behind(self) -> bool:
@@ -446,6 +459,20 @@ class Chain:
         if self._kernel is not None:
             self._kernel.close()
             self._kernel = None
+
+
+def _require_not_in_future(processed: Processed) -> None:
+    """Refuse to go on without a logged block that was not in the future when it was logged.
+
+    Only a clock that went back explains it. The kernel would leave the block out, and the chain would end
+    below what clients were told.
+    """
+    if processed.reason.startswith("time-too-new"):
+        raise ConfigError(
+            "chain.clock_behind",
+            "the block log has a block more than two hours ahead of this machine's clock",
+            fix="set the machine's clock right, then start again",
+        )
 
 
 def _open_index(directory: Path, fault: FaultPoint) -> Index:

@@ -71,4 +71,12 @@ MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 WORK_QUEUE_DEPTH: Final = 64
 MAX_BATCH_CALLS: Final = 10_000
 """Core has no such limit; here one batch occupies the only kernel thread."""
+MAX_BATCH_REPLY_BYTES: Final = 64 * 1024 * 1024
+"""Further calls of an array are not done; eight blocks of 4 MB in hex fit."""
+READ_BODY_SECONDS: Final = 30.0
+"""Core's `-rpcservertimeout`: a client that stops in the middle of a request gives its place up."""
+MIN_FREE_BYTES: Final = 80 * 1024 * 1024
+"""The kernel does not open with less than 50 MiB free, and grows its files by 17 MiB at a time."""
+MAX_PAYOUT_WEIGHT: Final = 6_000
+"""Of the reserved weight, what the output script of a coinbase may take."""
 MAX_BLOCKS_PER_CALL: Final = 100_000

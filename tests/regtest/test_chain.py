@@ -5,8 +5,10 @@ import shutil
 import pytest
 
 from primitives.bitcoin.parser import parse_block
-from primitives.errors import ConfigError, InvalidInput, Rejected
+from primitives.errors import ConfigError, InvalidInput, Rejected, Temporary
 from primitives.ids import L1Hash
+from regtest import disk
+from regtest.block_log import BlockLog, RecordKind
 from regtest.chain import INDEX_DIRECTORY, KERNEL_PREFIX, LOG_FILE, Chain
 from regtest.mining import BlockPlan, build_block
 from tests.regtest.conftest import SEED_HEIGHT
@@ -258,3 +260,45 @@ def test_foreign_log_is_left_alone(tmp_path):
     (tmp_path / LOG_FILE).write_bytes(b"notes of a person")
     with pytest.raises(ConfigError):
         Chain(tmp_path)
+
+
+def test_full_disk_changes_nothing(node, open_node, monkeypatch):
+    """Without room on the disk blocks and commands are refused while all is in step, and taken again later."""
+    chain = node.chain
+    tip, size = chain.tree.tip, chain.size
+    raw = block_on(chain, tip)
+    monkeypatch.setattr(disk, "MIN_FREE_BYTES", 1 << 62)
+    for attempt in (
+        lambda: chain.submit(raw),
+        lambda: chain.invalidate(tip.hash),
+        lambda: node.mine(OPEN_SCRIPT),
+    ):
+        with pytest.raises(Temporary) as caught:
+            attempt()
+        assert caught.value.code == "disk.full"
+    assert (chain.tree.tip, chain.size) == (tip, size)
+    with pytest.raises(ConfigError) as refused:
+        open_node("other", seeded=False)
+    assert refused.value.code == "chain.disk_full"
+    monkeypatch.undo()
+    assert chain.submit(raw).reason == ""
+    assert_consistent(chain)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_clock_that_went_back(node, open_node, tmp_path, lost):
+    """A logged block that is now far in the future stops the start; it is not forgotten."""
+    raw = block_on(node.chain, node.tip, time=2**32 - 1)
+    node.close()
+    path = tmp_path / "node" / LOG_FILE
+    log = BlockLog(path)
+    list(log.recover())
+    log.append(RecordKind.BLOCK, raw)
+    log.close()
+    if lost:
+        shutil.rmtree(tmp_path / "node" / INDEX_DIRECTORY)
+    before = path.read_bytes()
+    with pytest.raises(ConfigError) as caught:
+        open_node()
+    assert caught.value.code == "chain.clock_behind"
+    assert path.read_bytes() == before
