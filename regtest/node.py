@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from primitives.bitcoin.parser import ParsedTx, parse_whole_transaction
-from primitives.errors import InvalidInput, Rejected
+from primitives.errors import InvalidInput, Rejected, Temporary
 from primitives.ids import L1Hash, OutPoint, display_hash
 from regtest import limits
 from regtest.block_tree import BlockRow
@@ -30,6 +30,7 @@ from regtest.mining import BlockPlan, build_block
 from regtest.options import NodeOptions
 from regtest.policy.locks import NextBlock
 from regtest.policy.rejection import TransactionRejected
+from regtest.policy.scripts import count_sigops
 from regtest.wallet import Wallet
 
 MEMPOOL_EXPIRY_SECONDS: Final = 336 * 60 * 60
@@ -129,8 +130,10 @@ class Node:
         """Mine one block of what pays best.
 
         The template is valid by construction. Should the kernel disagree, what it names leaves the mempool,
-        this is reported loudly, and mining goes on without.
+        this is reported loudly, and mining goes on without. Raises Rejected `mining.payout_too_large`,
+        `mining.too_far_ahead`, `mining.refused`, and Temporary as `Chain.submit`.
         """
+        require_small_payout(script)
         while True:
             template = build_template(self.pool)
             raw = self.assemble(self.tip, script, [entry.transaction for entry in template.entries], template)
@@ -203,8 +206,13 @@ class Node:
         return restored
 
     def _after_acceptance(self) -> None:
-        if self.options.mine_on_transaction:
+        """Mine if a block is wanted at once; that there can be none now is no reason to refuse what waits."""
+        if not self.options.mine_on_transaction:
+            return
+        try:
             self.mine(self.payout_script)
+        except (Rejected, Temporary) as error:
+            logger.warning("no block for this transaction yet: %s", error)
 
     def _follow(self, update: ChainUpdate) -> None:
         """Bring mempool and faucet after the chain."""
@@ -244,4 +252,18 @@ class Node:
         shown = ", ".join(display_hash(entry.txid) for entry in gone)
         logger.error(
             "BUG: the kernel refused a block template (%s); dropped from the mempool: %s", reason, shown
+        )
+
+
+def require_small_payout(script: bytes) -> None:
+    """Refuse a payout that takes more of a block than templates leave for the coinbase.
+
+    The kernel would refuse the block, and the waiting transactions would be blamed. Raises Rejected
+    `mining.payout_too_large`.
+    """
+    weight = limits.WITNESS_SCALE * len(script)
+    cost = limits.WITNESS_SCALE * count_sigops(script, accurate=False)
+    if weight > limits.MAX_PAYOUT_WEIGHT or cost > limits.RESERVED_SIGOPS_COST:
+        raise Rejected(
+            "mining.payout_too_large", "the output script is too large for a coinbase", length=len(script)
         )

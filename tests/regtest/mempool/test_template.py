@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from primitives.bitcoin.parser import parse_block
 from regtest.chain import LOG_FILE
 from regtest.clock import OffsetClock
 from regtest.limits import MAX_BLOCK_WEIGHT
 from regtest.mempool.template import build_template
 from regtest.node import Node
+from regtest.options import NodeOptions
 from regtest.policy.rejection import TransactionRejected
 from tests.regtest.conftest import MONTH_SECONDS, close
 from tests.regtest.mempool.test_admission import send
@@ -69,8 +71,20 @@ def test_offender_is_dropped_loudly(node, caplog):
     with caplog.at_level(logging.ERROR):
         node.mine(OPEN_SCRIPT)
     assert "BUG: the kernel refused a block template" in caplog.text
-    assert len(node.pool) == 0 or good.txid in node.pool
-    assert node.tip.height == 121
+    assert bad.txid not in node.pool
+    mined = [transaction.txid for transaction in parse_block(node.chain.raw_block(node.tip)).transactions]
+    assert (node.tip.height, mined[1:], len(node.pool)) == (121, [good.txid], 0)
+
+
+def test_no_block_now_is_no_refusal(open_node, caplog):
+    """With a block wanted for every transaction, one that cannot be mined yet is accepted all the same."""
+    node = open_node(options=NodeOptions(mine_on_transaction=True))
+    notes = mature_notes(node)
+    node.clock.set(node.clock.latest_block_time() - 1)
+    node.clock.latest_block_time = lambda: 0
+    waiting = send(node, spend(notes[0]))
+    assert waiting.txid in node.pool
+    assert "no block for this transaction yet" in caplog.text
 
 
 class Trader:

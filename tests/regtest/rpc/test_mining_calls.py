@@ -1,5 +1,7 @@
 """Mining on demand, forks, blocks from outside, ruling out, and the clock."""
 
+import pytest
+
 from primitives.bitcoin.parser import parse_block
 from primitives.ids import display_hash
 from regtest.options import NodeOptions
@@ -29,10 +31,27 @@ def test_generate(rpc):
 
 def test_older_addresses(rpc):
     """Key hashes and script hashes of regtest are paid too; other networks' addresses are not."""
-    for address in ("mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn", "2N7NsyJCp7GXFNkLzGrTGZm8GSPaZcKBRfp"):
-        if rpc.validateaddress(address)["isvalid"]:
-            assert rpc.generatetoaddress(1, address)
+    digest = bytes(range(20)).hex()
+    for address, script in (
+        ("mfWyW5fc9NUj75YAnFgoRLrjxgLDn2MMth", f"76a914{digest}88ac"),
+        ("2MsFFCK16VhsCcvPXruztdzzcTZEQCbNKjJ", f"a914{digest}87"),
+    ):
+        assert rpc.validateaddress(address)["scriptPubKey"] == script
+        (mined,) = rpc.generatetoaddress(1, address)
+        paid = rpc.getblock(mined, 2)["tx"][0]["vout"][0]["scriptPubKey"]
+        assert (paid["hex"], paid["address"]) == (script, address)
     assert failure(rpc.generatetoaddress, 1, "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa").code == -5
+
+
+@pytest.mark.parametrize("script", ["6a" + "00" * 3_000, "ac" * 101, "ac" * 20_001])
+def test_payout_that_fits_no_block(rpc, node, script):
+    """A payout script that takes too much of a block is the caller's mistake; what waits goes on waiting."""
+    waiting = send(node, spend(mature_notes(node)[0]))
+    found = failure(rpc.generatetodescriptor, 1, f"raw({script})")
+    assert (found.code, "too large" in found.message) == (-1, True)
+    assert rpc.getrawmempool() == [display_hash(waiting.txid)]
+    assert len(rpc.generatetodescriptor(1, f"raw({'ac' * 100})")) == 1
+    assert rpc.getrawmempool() == []
 
 
 def test_chosen_transactions(rpc, node):
