@@ -32,10 +32,11 @@ _HINT: Final = "Use gettransaction for wallet transactions."
 def getblockchaininfo(node: Node, _args: Arguments) -> Any:
     """State of the chain: best block, height, work, difficulty."""
     tree, tip = node.chain.tree, node.tip
+    bad = tree.failed() | node.chain.excluded
     return {
         "chain": "regtest",
         "blocks": tip.height,
-        "headers": max(row.height for row in tree.leaves()),
+        "headers": max(row.height for row in tree.rows() if row.hash not in bad),
         "bestblockhash": display_hash(tip.hash),
         "bits": f"{tip.header.bits:08x}",
         "target": f"{tip.header.target:064x}",

@@ -1,5 +1,7 @@
 """Find what a call names, with Core's complaints when it is not there."""
 
+from typing import Final
+
 from primitives.bitcoin.header import HEADER_BYTES, BlockHeader, parse_header
 from primitives.bitcoin.parser import ParsedBlock, ParsedTx, parse_block, parse_whole_transaction
 from primitives.errors import InvalidInput
@@ -11,6 +13,10 @@ from regtest.node import Node
 from regtest.rpc.addresses import script_of_address
 from regtest.rpc.errors import Code, RpcError
 from regtest.rpc.parameters import to_bytes
+
+_GENESIS: Final = (
+    "The genesis block coinbase is not considered an ordinary transaction and cannot be retrieved"
+)
 
 
 def block_row(node: Node, block_hash: bytes) -> BlockRow:
@@ -35,11 +41,16 @@ def parsed_block(node: Node, row: BlockRow) -> ParsedBlock:
 
 
 def confirmed_transaction(node: Node, txid: bytes) -> tuple[ParsedTx, BlockRow] | None:
-    """Return a transaction of the active chain with its block, None when there is none."""
+    """Return a transaction of the active chain with its block, None when there is none.
+
+    Raises RpcError -5 for the genesis block's, which is in no node's index.
+    """
     place = node.chain.place(Txid(txid))
     if place is None:
         return None
     row = node.chain.tree.row(place.block_hash)
+    if row.height == 0:
+        raise RpcError(Code.INVALID_ADDRESS_OR_KEY, _GENESIS)
     return parse_whole_transaction(node.chain.raw_part(row, place.offset, place.length)), row
 
 

@@ -24,6 +24,23 @@ def test_identity(rpc):
     assert info["chainwork"] == f"{2 * (SEED_HEIGHT + 1):064x}"
 
 
+def test_headers_are_those_that_may_count(rpc):
+    """What was ruled out is not waited for."""
+    rpc.invalidateblock(rpc.getblockhash(SEED_HEIGHT - 1))
+    info = rpc.getblockchaininfo()
+    assert (info["blocks"], info["headers"]) == (SEED_HEIGHT - 2, SEED_HEIGHT - 2)
+
+
+def test_genesis_transaction(rpc):
+    """The first coinbase can never be spent and, as in Core, is not found by its id."""
+    (txid,) = rpc.getblock(GENESIS)["tx"]
+    for verbosity in (0, 1, 2):
+        with pytest.raises(RpcFailure) as caught:
+            rpc.getrawtransaction(txid, verbosity)
+        assert (caught.value.code, "genesis block coinbase" in caught.value.message) == (-5, True)
+    assert rpc.getrawtransaction(txid, 1, GENESIS)["txid"] == txid
+
+
 def test_header(rpc):
     """The verbose header agrees with the raw one, and links both ways."""
     block_hash = rpc.getblockhash(7)
