@@ -1,5 +1,6 @@
-"""Every method there is, by name."""
+"""Every method that a node answers, by name; the process adds its own."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from regtest.node import Node
@@ -22,13 +23,20 @@ GROUPS: Final = {
 }
 
 
-def help_text(_node: Node, args: Arguments) -> Any:
-    """List all calls, or describe one."""
-    name = args.text("command")
-    if not name:
-        return overview(METHODS)
-    method = METHODS.get(name)
-    return f"help: unknown command: {name[:80]}" if method is None else method.help
+def with_help(methods: Iterable[Method]) -> dict[str, Method]:
+    """Return methods by name, and with them `help`, which knows them all."""
+    known = {method.name: method for method in methods}
+
+    def help_text(_node: Node, args: Arguments) -> Any:
+        """List all calls, or describe one."""
+        name = args.text("command")
+        if not name:
+            return overview(known)
+        method = known.get(name)
+        return f"help: unknown command: {name[:80]}" if method is None else method.help
+
+    known["help"] = Method("help", help_text, (Param("command", STRING, ""),))
+    return known
 
 
 def overview(methods: dict[str, Method]) -> str:
@@ -44,5 +52,4 @@ def overview(methods: dict[str, Method]) -> str:
     return "\n".join(lines)
 
 
-METHODS: Final[dict[str, Method]] = {method.name: method for members in GROUPS.values() for method in members}
-METHODS["help"] = Method("help", help_text, (Param("command", STRING, ""),))
+METHODS: Final = with_help(method for members in GROUPS.values() for method in members)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from primitives.errors import BitaiError, ConfigError, InvalidInput
-from regtest.limits import MAX_BLOCKS_PER_CALL
+from regtest.limits import MAX_BLOCKS_PER_CALL, MAX_FUTURE_SECONDS
 from regtest.options import NodeOptions, ServerOptions
 from regtest.rpc.addresses import script_of_address
 from regtest.server.instance import read_password
@@ -65,7 +65,8 @@ def parse_options(arguments: Sequence[str] | None) -> ServerOptions:
     payout = None if given.mine_to is None else _payout_script(given.mine_to)
     return ServerOptions(
         directory=given.datadir.absolute(),
-        host=given.bind,
+        # One address, because a free port is free on one only.
+        host="127.0.0.1" if given.bind == "localhost" else given.bind,
         port=given.port,
         mine_interval_seconds=given.mine_interval,
         premine_blocks=given.premine,
@@ -108,7 +109,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--mine-on-tx", action="store_true", help="mine a block for every accepted transaction")
     add("--mine-to", metavar="ADDRESS", help="whom unattended mining pays (the faucet)")
     add("--premine", type=_block_count, default=0, metavar="N", help="mine up to height N before serving")
-    add("--clock-offset", type=int, default=0, metavar="SECONDS", help="move the clock, usually back")
+    add(
+        "--clock-offset",
+        type=_clock_offset,
+        default=0,
+        metavar="SECONDS",
+        help="move the clock, usually back",
+    )
     add("--rpc-user", metavar="U", help="let this user in too, beside the cookie D/.cookie")
     add("--rpc-password-file", type=Path, metavar="F", help="its password: the first line of this file")
     add("--bind", default="127.0.0.1", metavar="HOST", help="loopback address to listen on (127.0.0.1)")
@@ -168,6 +175,13 @@ def _interval(text: str) -> float:
     seconds = float(text)
     if not 0.01 <= seconds <= 86_400:
         raise argparse.ArgumentTypeError("an interval is 0.01 to 86,400 seconds")
+    return seconds
+
+
+def _clock_offset(text: str) -> int:
+    seconds = int(text)
+    if seconds > MAX_FUTURE_SECONDS:
+        raise argparse.ArgumentTypeError(f"blocks may be at most {MAX_FUTURE_SECONDS} seconds in the future")
     return seconds
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
-from regtest.limits import MAX_BODY_BYTES, WORK_QUEUE_DEPTH
+from regtest.limits import MAX_BODY_BYTES, READ_BODY_SECONDS, WORK_QUEUE_DEPTH
 from regtest.rpc.dispatch import Reply
 from regtest.server.instance import Credentials
 
@@ -49,7 +49,11 @@ class RpcServer:
             return web.Response(status=503, text="Work queue depth exceeded")
         self._waiting += 1
         try:
-            reply = await self._answer(await request.read())
+            async with asyncio.timeout(READ_BODY_SECONDS):
+                body = await request.read()
+            reply = await self._answer(body)
+        except TimeoutError:
+            return web.Response(status=408, text="The request did not arrive in time")
         finally:
             self._waiting -= 1
         return web.Response(status=reply.status, body=reply.body, content_type="application/json")

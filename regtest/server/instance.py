@@ -19,15 +19,25 @@ class InstanceLock:
     """Held from opening to the end of the process, whatever ends it."""
 
     def __init__(self, directory: Path) -> None:
-        """Take the lock; raises ConfigError `instance.taken`, `instance.foreign_directory`."""
+        """Take the lock.
+
+        Raises ConfigError `instance.taken`, `instance.foreign_directory`, `instance.unusable_directory`.
+        """
         if any((directory / mark).exists() for mark in _FOREIGN_MARKS):
             raise ConfigError(
                 "instance.foreign_directory",
                 f"{directory} looks like Bitcoin Core's data directory",
                 fix="choose an empty directory with --datadir",
             )
-        directory.mkdir(parents=True, exist_ok=True)
-        self._file = (directory / LOCK_FILE).open("a+", encoding="ascii")
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._file = (directory / LOCK_FILE).open("a+", encoding="ascii")
+        except OSError as error:
+            raise ConfigError(
+                "instance.unusable_directory",
+                f"{directory} cannot be written: {error.strerror}",
+                fix="choose a directory of yours with --datadir",
+            ) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

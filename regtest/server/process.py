@@ -16,14 +16,20 @@ from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
-from primitives.errors import BitaiError, ConfigError, InvalidInput, InvariantViolation, Rejected
+from primitives.errors import (
+    ConfigError,
+    InvalidInput,
+    InvariantViolation,
+    Rejected,
+    Temporary,
+)
 from regtest.clock import OffsetClock
 from regtest.node import Node
 from regtest.options import ServerOptions
 from regtest.rpc.dispatch import Dispatcher, Reply
 from regtest.rpc.method import Method
 from regtest.rpc.parameters import Arguments
-from regtest.rpc.registry import METHODS
+from regtest.rpc.registry import METHODS, with_help
 from regtest.server.http import RpcServer
 from regtest.server.instance import Credentials, InstanceLock, remove_cookie, write_cookie
 from regtest.server.mempool_file import load_mempool, remove_mempool, save_mempool
@@ -43,7 +49,7 @@ class Server:
         self._stop = asyncio.Event()
         self._started = time.monotonic()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kernel")
-        self._dispatcher = Dispatcher({**METHODS, **self._server_methods()})
+        self._dispatcher = Dispatcher(with_help([*METHODS.values(), *self._server_methods()]))
         self._failure: BaseException | None = None
 
     async def run(self, announce: Callable[[str], None]) -> None:
@@ -72,7 +78,7 @@ class Server:
         await runner.setup()
         site = web.TCPSite(runner, self._options.host, self._options.port)
         try:
-            await _listen(site, self._options.port)
+            await _listen(site, self._options)
             self._watch_signals()
             await self._work(runner, announce)
         finally:
@@ -82,9 +88,11 @@ class Server:
 
     async def _work(self, runner: web.AppRunner, announce: Callable[[str], None]) -> None:
         await self._on_thread(self._open_node)
-        port = runner.addresses[0][1]
-        announce(f"regtest Bitcoin ready at http://{self._options.host}:{port} ({self._status_line()})")
+        host, port = self._options.host, runner.addresses[0][1]
+        shown = f"[{host}]" if ":" in host else host
+        announce(f"regtest Bitcoin ready at http://{shown}:{port} ({self._status_line()})")
         miner = asyncio.create_task(self._mine_on_interval())
+        miner.add_done_callback(self._note_end_of_mining)
         try:
             await self._stop.wait()
         finally:
@@ -144,11 +152,17 @@ class Server:
             node = self._dispatcher.node
             if node is not None:
                 self._dispatcher.node = None
-                save_mempool(self._options.directory, node.saved_mempool())
+                self._save_mempool(node)
                 node.close()
 
         await self._on_thread(close)
         self._thread.shutdown()
+
+    def _save_mempool(self, node: Node) -> None:
+        try:
+            save_mempool(self._options.directory, node.saved_mempool())
+        except OSError as error:  # as on a full disk: the blocks are worth more, they must still be flushed
+            logger.warning("%d waiting transactions are lost: %s", len(node.pool), error)
 
     async def _mine_on_interval(self) -> None:
         interval = self._options.mine_interval_seconds
@@ -156,12 +170,14 @@ class Server:
             await asyncio.sleep(interval)
             try:
                 await self._on_thread(self._mine_one)
-            except Rejected as error:
+            except (Rejected, Temporary) as error:
                 logger.warning("no block this time: %s", error)
-            except BitaiError as error:
-                self._failure = error
-                self.stop()
-                return
+
+    def _note_end_of_mining(self, miner: asyncio.Task[None]) -> None:
+        """Stop with what ended interval mining; it must not end in silence."""
+        if not miner.cancelled() and miner.exception() is not None:
+            self._failure = miner.exception()
+            self.stop()
 
     def _mine_one(self) -> None:
         node = self._dispatcher.node
@@ -173,7 +189,7 @@ class Server:
         height = node.tip.height if node else 0
         return f"height {height}, cookie {self._options.directory / '.cookie'}"
 
-    def _server_methods(self) -> dict[str, Method]:
+    def _server_methods(self) -> tuple[Method, ...]:
         """Return the calls that only the process can answer."""
 
         def uptime(_node: Node, _args: Arguments) -> Any:
@@ -186,16 +202,21 @@ class Server:
             return STOP_MESSAGE
 
         loop = asyncio.get_running_loop()
-        return {"uptime": Method("uptime", uptime), "stop": Method("stop", stop)}
+        return Method("uptime", uptime), Method("stop", stop)
 
 
-async def _listen(site: web.TCPSite, port: int) -> None:
-    """Take the port; raises ConfigError `server.port_in_use`."""
+async def _listen(site: web.TCPSite, options: ServerOptions) -> None:
+    """Take the port; raises ConfigError `server.port_in_use`, `server.cannot_listen`."""
+    port = options.port
     try:
         await site.start()
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
-            raise
+            raise ConfigError(
+                "server.cannot_listen",
+                f"cannot listen on {options.host}, port {port}: {error.strerror}",
+                fix="choose a --port above 1023 and --bind 127.0.0.1",
+            ) from error
         raise ConfigError(
             "server.port_in_use",
             f"port {port} is in use by another process",

@@ -5,8 +5,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from primitives.errors import InvariantViolation
 from regtest.limits import MAX_BATCH_CALLS
-from regtest.rpc.registry import METHODS
+from regtest.rpc import dispatch
+from regtest.rpc.method import Method
+from regtest.rpc.registry import METHODS, with_help
 from tests.regtest.conftest import SEED_HEIGHT
 
 
@@ -82,6 +85,8 @@ def test_arrays(rpc):
         (b'{"method":7}', 400, -32600, "Method must be a string"),
         (b'{"method":"uptime","jsonrpc":"2.1"}', 400, -32600, "version not supported"),
         (b'{"method":"uptime","jsonrpc":2.0}', 400, -32600, "jsonrpc field must be a string"),
+        (b'{"method":"uptime","id":[1]}', 400, -32600, "Identifier"),
+        (b'{"method":"uptime","id":' + b"[" * 300 + b"]" * 300 + b"}", 400, -32600, "Identifier"),
         (b'{"method":"getblockcount","params":"x"}', 400, -32600, "Params must be an array or object"),
         (b'{"method":"getblockcount","params":[1]}', 500, -1, "too many arguments"),
         (b'{"method":"getblockhash"}', 500, -1, "missing argument 1: height"),
@@ -102,6 +107,56 @@ def test_broken_requests(rpc, request_body, status, code, word):
     assert found == status
     assert word in reply["error"]["message"]
     assert code is None or code_of(reply) == code
+
+
+def test_deep_identifier_in_an_array(rpc):
+    """An identifier that cannot be written back spoils its own call, not its neighbours'."""
+    deep = b'{"jsonrpc":"2.0","method":"getblockcount","id":' + b"[" * 300 + b"]" * 300 + b"}"
+    status, replies = rpc.post(b'[{"method":"getblockcount","id":1},' + deep + b"]")
+    assert status == 200
+    assert replies[0]["result"] == SEED_HEIGHT
+    assert (replies[1]["id"], code_of(replies[1])) == (None, -32600)
+
+
+def test_array_with_huge_answers(rpc, monkeypatch):
+    """Once the answers to an array fill their room, its other calls are not done, and say so."""
+    block_hash = rpc.getbestblockhash()
+    tip = {"method": "getblock", "params": [block_hash, 0]}
+    mine = {"method": "generatetodescriptor", "params": [1, "raw(51)"]}
+    length = len(rpc.dispatcher.answer(orjson.dumps({**tip, "id": 0})).body)
+    monkeypatch.setattr(dispatch, "MAX_BATCH_REPLY_BYTES", length)
+    status, replies = ask(rpc, [{**tip, "id": 0}, {**tip, "id": 1}, {**mine, "id": 2}, {**mine, "id": 3}])
+    assert status == 200
+    assert [reply["id"] for reply in replies] == [0, 1, 2, 3]
+    assert replies[0]["result"] == replies[1]["result"] == rpc.getblock(block_hash, 0)
+    assert [code_of(reply) for reply in replies[2:]] == [-1, -1]
+    assert rpc.getblockcount() == SEED_HEIGHT
+
+
+def test_array_at_the_stop(rpc, node):
+    """A process that stops leaves the rest of a long array undone."""
+    node.interrupted = lambda: True
+    (reply,) = ask(rpc, [{"id": 1, "method": "getblockcount"}])[1]
+    assert (code_of(reply), "stopping" in reply["error"]["message"]) == (-1, True)
+
+
+def test_failures_of_our_own(rpc):
+    """A bug is answered with -32603 and does not end the process; a failing disk does end it."""
+
+    def failing(error):
+        def handler(_node, _args):
+            raise error
+
+        return Method("fail", handler)
+
+    rpc.dispatcher._methods = {"fail": failing(ZeroDivisionError("surprise"))}
+    status, reply = ask(rpc, {"id": 1, "method": "fail"})
+    assert (status, code_of(reply)) == (500, -32603)
+    assert "surprise" not in reply["error"]["message"]
+    rpc.dispatcher._methods = {"fail": failing(OSError(5, "Input/output error"))}
+    with pytest.raises(InvariantViolation) as caught:
+        ask(rpc, {"id": 1, "method": "fail"})
+    assert caught.value.code == "node.disk_failed"
 
 
 def test_named_parameters(rpc):
@@ -128,6 +183,17 @@ def test_help(rpc):
         assert name in listed
         assert rpc.help(name).startswith(name)
     assert rpc.help("nothing") == "help: unknown command: nothing"
+
+
+def test_help_knows_what_a_process_adds(rpc):
+    """Calls that only the process answers are listed and described like the others."""
+
+    def stop(_node, _args):
+        """Stop the process."""
+
+    rpc.dispatcher._methods = with_help([*METHODS.values(), Method("stop", stop)])
+    assert rpc.help().endswith("== Server ==\nhelp [command]\nstop")
+    assert rpc.help("stop") == "stop\n\nStop the process."
 
 
 json_values = st.recursive(

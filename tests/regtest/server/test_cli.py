@@ -47,12 +47,18 @@ def test_everything_chosen(tmp_path):
         (["--mine-interval", "0"], "cli.bad_arguments"),
         (["--port", "70000"], "cli.bad_arguments"),
         (["--premine", "-1"], "cli.bad_arguments"),
+        (["--clock-offset", "7201"], "cli.bad_arguments"),
         (["--unknown"], "cli.bad_arguments"),
     ],
 )
 def test_refusals(arguments, code):
     """Other networks, other interfaces and half a login are refused with a remedy."""
     assert refusal(*arguments).code == code
+
+
+def test_localhost_is_one_address():
+    """A name that means two addresses would get two ports, of which one is printed."""
+    assert parse_options(["--datadir", "d", "--bind", "localhost"]).host == "127.0.0.1"
 
 
 def test_payout_address():

@@ -76,6 +76,21 @@ async def test_huge_body(client):
     assert reply.status == 413
 
 
+async def test_slow_body(client, monkeypatch):
+    """A client that stops in the middle of its request gives its place in the queue up."""
+    monkeypatch.setattr(http, "READ_BODY_SECONDS", 0.01)
+    never = asyncio.Event()
+
+    async def half():
+        yield b"hel"
+        await never.wait()
+
+    call = asyncio.create_task(client.post("/", data=half(), headers=basic("alice:pass:word")))
+    assert (await call).status == 408
+    never.set()
+    assert (await client.post("/", data=b"hello", headers=basic("alice:pass:word"))).status == 200
+
+
 async def test_queue_is_bounded():
     """With 64 calls waiting the next is told so in Core's words."""
     release, full = asyncio.Event(), asyncio.Event()

@@ -36,6 +36,15 @@ def test_bitcoin_cores_directory_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["chainstate"]
 
 
+def test_directory_that_cannot_be_made(tmp_path):
+    """A file in the way is the person's to move, not a stack trace."""
+    (tmp_path / "file").write_text("in the way")
+    for directory in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ConfigError) as caught:
+            InstanceLock(directory)
+        assert caught.value.code == "instance.unusable_directory"
+
+
 def test_cookie(tmp_path):
     """Only this user can read it, each start has a new one, a clean stop removes it."""
     first = write_cookie(tmp_path)

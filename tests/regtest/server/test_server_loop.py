@@ -7,8 +7,9 @@ from base64 import b64encode
 import aiohttp
 import pytest
 
-from primitives.errors import InvariantViolation
+from primitives.errors import ConfigError, InvariantViolation, Temporary
 from regtest.options import ServerOptions
+from regtest.server import process
 from regtest.server.instance import COOKIE_FILE
 from regtest.server.process import Server
 
@@ -96,3 +97,71 @@ async def test_damage_stops_the_process(tmp_path):
     assert (await post(port, running.cookie, "getblockcount"))[0] == 500
     with pytest.raises(InvariantViolation):
         await running.task
+
+
+async def test_interval_mining_outlives_a_full_disk(tmp_path, monkeypatch):
+    """While the disk is full there are no blocks; when it has room again they come again, by themselves."""
+    mine = Server._mine_one
+    attempts, mined = [], asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def sometimes(server):
+        attempts.append(server)
+        if len(attempts) < 3:
+            raise Temporary("disk.full", "full")
+        mine(server)
+        loop.call_soon_threadsafe(mined.set)
+
+    monkeypatch.setattr(Server, "_mine_one", sometimes)
+    running = Running(tmp_path, mine_interval_seconds=0.01)
+    await running.port()
+    await asyncio.wait_for(mined.wait(), 30)
+    running.server.stop()
+    await running.task
+
+
+async def test_interval_mining_does_not_end_in_silence(tmp_path, monkeypatch):
+    """Whatever else goes wrong while mining ends the process with it."""
+
+    def broken(_server):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Server, "_mine_one", broken)
+    running = Running(tmp_path, mine_interval_seconds=0.01)
+    with pytest.raises(ZeroDivisionError):
+        await running.task
+
+
+async def test_full_disk_at_the_stop(tmp_path, monkeypatch, caplog):
+    """A mempool that cannot be saved is reported; the kernel is closed and the cookie removed all the same."""
+
+    def full(_directory, _transactions):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(process, "save_mempool", full)
+    running = Running(tmp_path)
+    await running.port()
+    running.server.stop()
+    await running.task
+    assert "waiting transactions are lost" in caplog.text
+    assert not (tmp_path / COOKIE_FILE).exists()
+
+
+async def test_address_of_the_other_kind(tmp_path):
+    """The URL that is printed can be used: an address with colons stands in brackets."""
+    running = Running(tmp_path, host="::1")
+    try:
+        line = await asyncio.wait_for(asyncio.shield(running.ready), 30)
+    except TimeoutError:
+        await running.task
+    assert "http://[::1]:" in line
+    running.server.stop()
+    await running.task
+
+
+async def test_address_that_is_not_ours(tmp_path):
+    """A place where nobody can listen is the person's to change."""
+    with pytest.raises(ConfigError) as caught:
+        await Server(ServerOptions(tmp_path, host="192.0.2.1", port=0)).run(print)
+    assert caught.value.code == "server.cannot_listen"
+    assert not (tmp_path / COOKIE_FILE).exists()
