@@ -180,7 +180,10 @@ def parse_op_return(script: BytesLike, identity: Hash32) -> EnvelopeContent | No
 
 
 def leaf_of_witness(stack: Sequence[memoryview]) -> memoryview | None:
-    """Return the script of a spend by tapscript leaf, judged by the witness alone; None for other shapes."""
+    """Return the script of a spend by tapscript leaf, judged by the witness alone; None for other shapes.
+
+    The last three items of the stack say all.
+    """
     items = len(stack)
     if items >= 2 and stack[-1][:1] == bytes([_ANNEX]):
         items -= 1
@@ -220,11 +223,12 @@ def scan_block(raw: bytes, identity: Hash32) -> ScanResult:
 
 def _carriers(transaction: ParsedTx) -> Iterator[tuple[int, memoryview, Carrier | None]]:
     """Yield every script that may carry an envelope, with its position."""
-    for position, stack in enumerate(transaction.witnesses):
-        script = leaf_of_witness(stack)
+    inputs = 0
+    for inputs, tail in enumerate(transaction.witness_tails(), 1):
+        script = leaf_of_witness(tail)
         if script is not None:
-            yield position, script, find_leaf_carrier(script)
-    for position, output in enumerate(transaction.outputs, len(transaction.witnesses)):
+            yield inputs - 1, script, find_leaf_carrier(script)
+    for position, output in enumerate(transaction.outputs, inputs):
         yield position, output.script, find_output_carrier(output.script)
 
 

@@ -8,6 +8,7 @@ Codes: `bitcoin_tx.truncated`, `.trailing`, `.non_canonical_size`, `.no_inputs`,
 `.witness_commitment`.
 """
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Final, NamedTuple
 
@@ -21,6 +22,8 @@ _NULL_OUTPOINT: Final = bytes(32) + b"\xff\xff\xff\xff"
 _OUTPOINT_BYTES: Final = 36
 _FIXED_OUTPUT_BYTES: Final = 8
 _WIDE_SIZES: Final = {0xFD: (3, 0xFD), 0xFE: (5, 0x1_0000), 0xFF: (9, 0x1_0000_0000)}
+_TAIL_ITEMS: Final = 3
+"""A leaf's spend is told by its script, its control block and perhaps an annex: the last three items."""
 _WITNESS_COMMITMENT: Final = bytes.fromhex("6a24aa21a9ed")
 """OP_RETURN, a 36-byte push, and BIP 141's magic."""
 
@@ -168,6 +171,26 @@ class ParsedTx:
             stacks.append(items)
         return tuple(stacks)
 
+    def witness_tails(self) -> Iterator[tuple[memoryview, ...]]:
+        """Yield the last three items of each input's witness stack, fewer where there are fewer.
+
+        Consensus lets a stack hold as many items as a block has bytes (outputs of unknown witness versions
+        accept any witness, and so does OP_SUCCESS), so scanning never lists them all.
+        """
+        view, position = self._view, self._bounds.witness
+        count, _ = _size(view, self._bounds.body)
+        for _ in range(count):
+            items = 0
+            if self.has_witness:
+                items, position = _size(view, position)
+            position = _skip_items(view, position, items - _TAIL_ITEMS)
+            tail = []
+            for _ in range(min(items, _TAIL_ITEMS)):
+                length, position = _size(view, position)
+                tail.append(view[position : position + length])
+                position += length
+            yield tuple(tail)
+
 
 class ParsedBlock:
     """A block's header and transactions; the transactions are views into the raw block."""
@@ -249,7 +272,7 @@ def check_commitments(block: ParsedBlock) -> None:
                 "bitcoin_block.witness_commitment", "there is a witness that nothing commits to"
             )
         return
-    nonce = transactions[0].witnesses[0]
+    nonce = next(transactions[0].witness_tails())
     if len(nonce) != 1 or len(nonce[0]) != len(commitment):
         raise InvalidInput("bitcoin_block.witness_commitment", "the coinbase witness is not one 32-byte item")
     root = bitcoin_merkle_root([bytes(32), *(entry.wtxid for entry in transactions[1:])])
@@ -300,11 +323,21 @@ def _skip_witness(view: memoryview, position: int, inputs: int) -> int:
     for _ in range(inputs):
         count, position = _size(view, position)
         items += count
-        for _ in range(count):
-            length, position = _size(view, position)
-            position += length
+        position = _skip_items(view, position, count)
     if items == 0:
         raise InvalidInput("bitcoin_tx.superfluous_witness", "a witness is announced, all stacks are empty")
+    return position
+
+
+def _skip_items(view: memoryview, position: int, count: int) -> int:
+    """Return the offset after so many length-prefixed items; nearly all lengths are one byte."""
+    for _ in range(count):
+        length = view[position]
+        if length >= 0xFD:
+            length, position = _size(view, position)
+            position += length
+        else:
+            position += 1 + length
     return position
 
 

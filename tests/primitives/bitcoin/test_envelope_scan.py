@@ -1,6 +1,7 @@
 """Scanning a block finds envelopes in block order, counts what is malformed, and looks at witnesses alone."""
 
 import re
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -80,6 +81,18 @@ def test_malformed_ones_are_counted_in_place():
     ]
     assert {entry.position for entry in result.dropped} == {0, 1}
     assert numbers(result) == [(9, len(cases) + 1, 0)]
+
+
+def test_a_stack_as_long_as_the_block_is_scanned_in_bounded_memory():
+    """Any witness may stand on an unknown witness version: below the leaf lie as many items as a block has bytes."""
+    plain = scan_block(block_of(revealing(stack(5), [SIGNATURE])), IDENTITY)
+    raw = block_of(revealing([*[b""] * 300_000, *stack(5)], [b""] * 300_000))
+    tracemalloc.start()
+    result = scan_block(raw, IDENTITY)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert numbers(result) == numbers(plain) == [(5, 1, 0)]
+    assert peak < 100_000
 
 
 def test_another_chain_sees_nothing():

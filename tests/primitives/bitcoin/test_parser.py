@@ -159,6 +159,25 @@ def test_parsing_passes_over_a_witness_without_copying_it():
     assert peak < 100_000
 
 
+@given(TRANSACTIONS)
+def test_tails_end_the_stacks(transaction):
+    """The tails are the last three items of each stack, input by input."""
+    parsed = parse_whole_transaction(transaction.raw)
+    assert list(parsed.witness_tails()) == [stack[-3:] for stack in parsed.witnesses]
+    assert len(parsed.witnesses) == len(parsed.inputs)
+
+
+def test_a_long_stack_costs_nothing():
+    """A stack of half a million items is passed over, not listed: coinbases and scans read tails alone."""
+    raw = block_of(revealing([b""] * 500_000 + [b"a", b"b", b"c"]))
+    tracemalloc.start()
+    (_, parsed) = parse_block(raw).transactions
+    assert [bytes(item) for item in next(parsed.witness_tails())] == [b"a", b"b", b"c"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000
+
+
 @given(st.lists(TRANSACTIONS, max_size=4))
 def test_blocks_agree_with_bitcoinlib(transactions):
     """A block's transactions are those an independent reader finds, and its weight is theirs."""
