@@ -24,6 +24,7 @@ from bitai.chain_rows import (
     put_made,
     put_outcome,
     put_safe_at,
+    retired_key,
     safe_at_key,
     snapshot_key,
 )
@@ -34,7 +35,7 @@ from bitai.pipeline_events import Epoch, Finalized, L1Done, ModelStored, Reset, 
 from l1.ports import ChainPoint
 from primitives.errors import ConfigError, InvariantViolation, Rejected, Temporary
 from primitives.hashes import keccak256
-from rollup.derivation.judge import DerivedHead
+from rollup.derivation.judge import Candidate, DerivedHead, judge_block
 from rollup.follower.signed_block import SignedBlock, sign_block
 from rollup.sequencer.driver import MadeBlock, Proposal
 from rollup.sequencer.rules import next_slot
@@ -113,6 +114,8 @@ class ChainDriver:
         self._ahead = DecodeAhead(executor.decode)
         self._pipeline = self._open_pipeline()
         self._cursor, self._safe = self._standing()
+        self._untold = _Changes()
+        """What was taken back for a block that then was refused; the next step's update tells it."""
 
     # -- where it stands ---------------------------------------------------------------------------
 
@@ -171,7 +174,7 @@ class ChainDriver:
         extend the last; nothing has changed then.
         """
         self._pipeline.feed(block)
-        changes, batch = _Changes(), WriteBatch()
+        changes, batch = self._begin(), WriteBatch()
         try:
             self._work_through(block.height, changes, batch)
             batch.put(snapshot_key(block.height), self._pipeline.snapshot())
@@ -248,7 +251,7 @@ class ChainDriver:
         restored = self._pipeline_at(below)
         if restored.safe_number < self.finalized:
             raise self._deep_reorg(point)
-        changes, batch = _Changes(), WriteBatch()
+        changes, batch = self._begin(), WriteBatch()
         target = self._last_block_upto(below)
         for number in range(restored.safe_number + 1, self.safe + 1):
             batch.delete(safe_at_key(number))
@@ -341,7 +344,8 @@ class ChainDriver:
         executed = builder.seal()
         number, hashes = executed.data.number, keccak256_many(executed.data.transactions)
         batch = _forget_waiting(hashes)
-        put_made(batch, BlockId(number, executed.hash))
+        if self.rows.retired(proposal.parent, proposal.origin.hash) in (None, executed.hash):
+            put_made(batch, BlockId(number, executed.hash))
         self._fault("chain.make.persist")
         self.executor.commit(executed, batch)
         self._fault("chain.make.persisted")
@@ -356,7 +360,8 @@ class ChainDriver:
         """Return the first block from a number on that this node made, signed; None when there is none.
 
         What it did not make it does not sign, though it is on its chain: a block that Bitcoin put in the place of
-        one of its own (the window was over, a reorg took the data) would make two statements about one place.
+        one of its own (the window was over, a reorg took the data) would make two statements about one place. Nor
+        does it sign a second block for a place to which Bitcoin went back: followers hear of that from Bitcoin.
         """
         if self._secret is None:
             return None
@@ -391,12 +396,14 @@ class ChainDriver:
         if data.number > head.number + 1 or parent is None or parent.hash != block.parent_hash:
             raise Rejected("unsafe_block.no_parent", "its parent is not here", number=data.number)
         self._require_epoch(data, parent.origin)
-        changes = _Changes()
+        self._require_derivable(data, DerivedHead(data.number - 1, parent.timestamp, parent.origin))
+        changes = self._begin()
         if data.number <= head.number:
             self._rewind(data.number - 1, changes, self._lower_safe(data.number - 1))
         executed = self.executor.execute(data)
         if executed.hash != block.hash:
             executed.execution.abandon()
+            self._untold = changes
             raise Rejected(
                 "unsafe_block.wrong_hash", "executed, the block has another hash", number=data.number
             )
@@ -423,24 +430,36 @@ class ChainDriver:
             raise Rejected(
                 "unsafe_block.system", "its system transactions are not the epoch's", number=data.number
             )
-        if data.timestamp <= self._timestamp(data.number - 1) or data.timestamp < data.origin.mtp:
-            raise Rejected("unsafe_block.time", "its time does not follow", number=data.number)
 
-    def _timestamp(self, number: int) -> int:
-        facts = self.executor.chain.facts(number)
-        return 0 if facts is None else facts.timestamp
+    def _require_derivable(self, data: BlockData, parent: DerivedHead) -> None:
+        """Require that the block would stand if its data came with the next Bitcoin block."""
+        origin, is_empty = data.origin, not data.transactions
+        candidate = Candidate(data.number, data.timestamp, origin.height, origin.hash, is_empty)
+        effect_height = max(self.cursor.height, origin.height) + 1
+        code = judge_block(
+            self.config.parameters, parent, candidate, origin=origin, effect_height=effect_height
+        )
+        if code:
+            raise Rejected("unsafe_block.void", f"Bitcoin would void it: {code}", number=data.number)
 
     # -- shared steps ------------------------------------------------------------------------------
+
+    def _begin(self) -> _Changes:
+        changes, self._untold = self._untold, _Changes()
+        return changes
 
     def _rewind(self, to_number: int, changes: _Changes, batch: WriteBatch) -> None:
         """Take blocks back, in one write with `batch`.
 
         A sequencing node notes their users' transactions as waiting in that same write: they stand nowhere else
-        until they are in a block again, and some of them were safe.
+        until they are in a block again, and some of them were safe. And it notes what it may have signed: Bitcoin can
+        come back to the very same place.
         """
         for number in range(self.executor.head.number, to_number, -1):
-            data = self.executor.chain.block_data(number)
-            changes.removed.append(BlockId(number, self._hash(number)))
+            data, block_hash = self.executor.chain.block_data(number), self._hash(number)
+            changes.removed.append(BlockId(number, block_hash))
+            if data is not None and self.rows.made(number) == block_hash:
+                batch.put(retired_key(self._hash(number - 1), data.origin.hash), block_hash)
             raws = () if data is None else data.transactions
             changes.taken[:0] = raws
             if self._secret is not None:

@@ -8,6 +8,7 @@ All below the prefix D, integers big-endian:
     D o height8          outcomes      JSON
     D b number8          safe at       height 8: the L1 block whose data made the block safe
     D m number8          made          hash of the block that this node made as the sequencer: all it may sign
+    D r parent32 origin32  retired     hash of a block that it made there, and that has left the chain since
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 CURSOR_KEY: Final = b"Dc"
 SNAPSHOT_PREFIX: Final = b"Ds"
 MADE_PREFIX: Final = b"Dm"
+RETIRED_PREFIX: Final = b"Dr"
 _CURSOR_BYTES: Final = 40
 
 
@@ -52,6 +54,11 @@ def outcome_key(height: int) -> bytes:
 def safe_at_key(number: int) -> bytes:
     """Key of the L1 height that made an L2 block safe."""
     return b"Db" + number.to_bytes(8, "big")
+
+
+def retired_key(parent: Hash32, origin: L1Hash) -> bytes:
+    """Key of the block that was made, and perhaps signed, on a parent at an origin, and is not on the chain now."""
+    return RETIRED_PREFIX + parent + origin
 
 
 class ChainRows:
@@ -91,6 +98,16 @@ class ChainRows:
         """Return the L1 height that made a block safe."""
         value = self._store.get(safe_at_key(number))
         return None if value is None else int.from_bytes(value, "big")
+
+    def made(self, number: int) -> Hash32 | None:
+        """Return the hash of the block of a number that this node made last as the sequencer, if it may sign it."""
+        value = self._store.get(MADE_PREFIX + number.to_bytes(8, "big"))
+        return None if value is None else Hash32(value)
+
+    def retired(self, parent: Hash32, origin: L1Hash) -> Hash32 | None:
+        """Return the hash of what was made at a place and has left the chain."""
+        value = self._store.get(retired_key(parent, origin))
+        return None if value is None else Hash32(value)
 
     def made_from(self, number: int) -> Iterator[BlockId]:
         """Yield what this node made as the sequencer from a number on; some of it may have left the chain."""

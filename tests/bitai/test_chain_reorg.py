@@ -183,6 +183,35 @@ def test_a_sequencer_never_contradicts_itself():
     assert derived > 0
 
 
+@pytest.mark.parametrize("depth", [1, 3])
+def test_a_sequencer_never_contradicts_itself_when_bitcoin_comes_back(depth):
+    """Bitcoin goes back some blocks and comes forth again: the places are the same, the blocks made there are not."""
+    node, moments = story()
+    made = 0
+    for tip in range(START.height + depth, node.bitcoin.height + 1):
+        live = Machine(moments[tip - START.height - 1], secret=SEQUENCER)
+        before, stood = live.statements(), live.executor.head.number
+        branch = node.bitcoin.fork(tip, branch=0)
+        reorganise(live, branch, branch, tip - depth)
+        made += stood - live.executor.head.number
+        while live.executor.head.number <= stood:
+            proposal = live.driver.propose(live.executor.head.timestamp + 6)
+            live.driver.make(proposal, [], [], keep_empty=True)
+        after = live.statements()
+        for place in before.keys() & after.keys():
+            assert not before[place].contradicts(after[place]), tip
+        assert live.executor.head.number in set(made_numbers(live)), "it signs what stands elsewhere"
+    assert made > 0
+
+
+def made_numbers(machine):
+    """The numbers of all blocks that a machine would sign."""
+    number = 1
+    while (block := machine.driver.signed(number)) is not None:
+        yield block.data.number
+        number = block.data.number + 1
+
+
 @cache
 def followed(upto):
     """Return the rows of a machine that knows nothing but Bitcoin up to a height."""
