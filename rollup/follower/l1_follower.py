@@ -15,6 +15,7 @@ import structlog
 from l1.header_chain import require_work
 from l1.ports import ChainPoint, Clock, L1Source
 from primitives.bitcoin.header import HEADER_BYTES, BlockHeader, parse_header
+from primitives.bitcoin.parser import check_commitments, parse_block
 from primitives.errors import ConfigError, InvalidInput, Rejected, Temporary
 from primitives.ids import L1Hash, display_hash
 
@@ -137,6 +138,12 @@ class L1Follower:
             left.append(Disconnected(point.height, point.hash))
             point = await self._find_parent(point)
         if left:
+            log.warning(
+                "bitcoin_reorg",
+                fork=_shown(point),
+                left=_shown(self._cursor),
+                joined=_shown(self._tip) if self._tip else None,
+            )
             self._step_to(point)
         return left
 
@@ -174,6 +181,12 @@ class L1Follower:
             header = None if raw is None else _read_header(raw)
             if raw is None or header is None or header.previous != self._cursor.hash:
                 break  # the chain changed while we read; the next poll walks back
+            try:
+                await asyncio.to_thread(_require_whole, raw)
+            except Temporary:
+                if came:
+                    break  # what came before is good; the next poll asks for this one again
+                raise
             came.append(Connected(height, header, raw))
             self._step_to(ChainPoint(height, header.hash))
         return came
@@ -192,11 +205,27 @@ class L1Follower:
         self._cursor = point
 
 
+def _shown(point: ChainPoint) -> str:
+    return f"{point.height} {display_hash(point.hash)}"
+
+
 def _read_header(raw: bytes) -> BlockHeader:
     """Return a block's header once it proves its work; a node that sends another is not to be trusted."""
-    header = parse_header(raw[:HEADER_BYTES])
     try:
+        header = parse_header(raw[:HEADER_BYTES])
         require_work(header)
     except InvalidInput as error:
         raise Temporary("l1.bad_answer", "the node sent a block without work") from error
     return header
+
+
+def _require_whole(raw: bytes) -> None:
+    """Require that a block is all that its header commits to; blocking, a third of a second for a full one.
+
+    Whoever works through a block expects that. A damaged or forged one is the node's fault, and is asked for
+    again until it comes right.
+    """
+    try:
+        check_commitments(parse_block(raw))
+    except InvalidInput as error:
+        raise Temporary("l1.bad_answer", f"the node sent a damaged block: {error.message}") from error

@@ -23,6 +23,7 @@ BLOCK_SECONDS = 600
 START_TIME = 1_700_000_000
 SUBSIDY = 50 * 100_000_000
 NOBODY = b"\x51"
+COMMITMENT_MARK = bytes.fromhex("6a24aa21a9ed")
 
 
 @dataclass(frozen=True)
@@ -316,20 +317,7 @@ class FakeBitcoin:
         height = parent.height + 1 if parent else 0
         previous = parent.hash if parent else L1Hash(bytes(32))
         self._salt += 1
-        tag = height.to_bytes(4, "little") + self._salt.to_bytes(4, "little")
-        coinbase = (
-            bytes.fromhex("0200000001")
-            + bytes(32)
-            + b"\xff" * 4
-            + bytes([len(tag)])
-            + tag
-            + b"\xff" * 4
-            + b"\x01"
-            + SUBSIDY.to_bytes(8, "little")
-            + bytes([len(pay_to)])
-            + pay_to
-            + bytes(4)
-        )
+        coinbase = make_coinbase(height, self._salt, transactions, pay_to)
         everything = (coinbase, *transactions)
         root = merkle_root([txid_of(raw) for raw in everything])
         time = START_TIME + BLOCK_SECONDS * height
@@ -342,6 +330,17 @@ class FakeBitcoin:
         block = FakeBlock(ChainPoint(height, header.hash), previous, raw, everything)
         self.blocks[header.hash] = block
         return block
+
+
+def make_coinbase(height: int, salt: int, transactions: Sequence[bytes], pay_to: bytes) -> bytes:
+    """Return a coinbase with the witness commitment (BIP 141); `salt` tells the blocks of one height apart."""
+    tag = height.to_bytes(4, "little") + salt.to_bytes(4, "little")
+    witness_root = merkle_root([bytes(32), *(sha256d(raw) for raw in transactions)])
+    note = COMMITMENT_MARK + sha256d(witness_root + bytes(32))
+    outputs = SUBSIDY.to_bytes(8, "little") + bytes([len(pay_to)]) + pay_to
+    outputs += bytes(8) + bytes([len(note)]) + note
+    inputs = b"\x01" + bytes(32) + b"\xff" * 4 + bytes([len(tag)]) + tag + b"\xff" * 4
+    return bytes.fromhex("020000000001") + inputs + b"\x02" + outputs + b"\x01\x20" + bytes(32) + bytes(4)
 
 
 @lru_cache(maxsize=4_096)
