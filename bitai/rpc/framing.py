@@ -31,6 +31,8 @@ MAX_BATCH_CALLS: Final = 1_000
 """Calls in one array, as geth bounds them."""
 MAX_BATCH_REPLY_BYTES: Final = 25 << 20
 """All replies to one array together; the calls beyond it are answered with LIMIT_EXCEEDED."""
+BATCH_LIMIT_S: Final = 60.0
+"""Time for one array; its caller may be long gone, and would still be worked for."""
 TOGETHER: Final = frozenset({"eth_sendRawTransaction"})
 """Methods whose neighbours in an array are answered at once: each waits for the same thing, and their order
 of arrival is kept."""
@@ -142,9 +144,12 @@ async def answer_body(body: bytes, dispatch: Dispatch) -> bytes | None:
         return None if isinstance(call, Call) and call.notification else reply
     replies: list[bytes] = []
     size = 0
+    clock = asyncio.get_running_loop().time
+    ends_at = clock() + BATCH_LIMIT_S
     for run in _runs(calls):
-        if size > MAX_BATCH_REPLY_BYTES:
-            refusal = RpcError(LIMIT_EXCEEDED, "batch reply too large; ask for less at once")
+        if size > MAX_BATCH_REPLY_BYTES or clock() > ends_at:
+            what = "reply too large" if size > MAX_BATCH_REPLY_BYTES else f"took over {BATCH_LIMIT_S:.0f} s"
+            refusal = RpcError(LIMIT_EXCEEDED, f"batch {what}; ask for less at once")
             answered = [encode_reply(each.id, refusal) for each in run]
         else:
             answered = await asyncio.gather(*(_reply(each, dispatch) for each in run))

@@ -45,6 +45,12 @@ BODY_LIMIT_S: Final = 20.0
 """A body that takes longer to arrive is not waited for."""
 MAX_ARRIVING_BYTES: Final = 256 << 20
 """Bodies that may be in memory at once, counted by what they claim before they are read."""
+LARGE_REPLY_BYTES: Final = 64 << 10
+"""Smaller replies fit what the system buffers for a connection."""
+MAX_LEAVING_BYTES: Final = 256 << 20
+"""Large replies that may be on their way to slow readers at once."""
+SEND_LIMIT_S: Final = 30.0
+"""A reader that takes longer is cut off."""
 MAX_MESSAGE_BYTES: Final = 2 << 20
 """One message on a WebSocket; many connections may each hold some."""
 _JSON: Final = {"Content-Type": "application/json"}
@@ -80,6 +86,7 @@ class RpcServer:
         self._writer = Workers(threads=1, waiting=MAX_SOCKETS)
         self._sockets: set[web.WebSocketResponse] = set()
         self._arriving = 0
+        self._leaving = 0
 
     def application(self) -> web.Application:
         """Return the aiohttp application: POST / for calls, GET / with an upgrade for a WebSocket."""
@@ -142,6 +149,8 @@ class RpcServer:
             async with asyncio.timeout(BODY_LIMIT_S):
                 body = await request.read()
             reply = await answer_body(body, self.dispatch)
+        except web.RequestPayloadError:
+            return _refused(400, "the body is cut short or packed wrongly", headers)
         except web.HTTPRequestEntityTooLarge:
             return _refused(413, f"request body over {MAX_BODY_BYTES} bytes", headers)
         except TimeoutError:
@@ -154,7 +163,26 @@ class RpcServer:
             with contextlib.suppress(RpcError):  # nobody free to pack it: send it as it is
                 reply = await self._workers.run(gzip.compress, reply, GZIP_LEVEL)
                 headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding, Origin"}
-        return web.Response(body=reply, headers=headers)
+        return await self._send(request, reply, headers)
+
+    async def _send(self, request: web.Request, reply: bytes, headers: dict[str, str]) -> web.Response:
+        """Answer, and see a large reply off: else who reads nothing could fill the memory with replies."""
+        response = web.Response(body=reply, headers=headers)
+        if len(reply) < LARGE_REPLY_BYTES:
+            return response
+        if self._leaving + len(reply) > MAX_LEAVING_BYTES:
+            return _refused(503, "too many large replies at once; try again later", headers)
+        self._leaving += len(reply)
+        try:
+            async with asyncio.timeout(SEND_LIMIT_S):
+                await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+        finally:
+            self._leaving -= len(reply)
+        return response
 
     async def _preflight(self, request: web.Request) -> web.Response:
         self._require_host(request)

@@ -136,11 +136,13 @@ class Subscriptions:
             await self._came.wait()
             self._came.clear()
             while self._waiting:
-                news, subscriptions = self._waiting.popleft()
-                for each in news:
-                    for subscription in subscriptions:
-                        await self._tell_one(subscription, each)
-                    self._behind -= each.weight
+                await self._tell_all(*self._waiting.popleft())
+
+    async def _tell_all(self, news: News, subscriptions: tuple[str, ...]) -> None:
+        for each in news:
+            for subscription in subscriptions:
+                await self._tell_one(subscription, each)
+            self._behind -= each.weight
 
     async def _tell_one(self, subscription: str, news: BlockNews) -> None:
         if subscription not in self._queries:

@@ -142,6 +142,13 @@ def test_a_batch_cannot_collect_endless_replies(monkeypatch):
     assert ran == [0, 1]
 
 
+def test_a_batch_cannot_run_for_ever(monkeypatch):
+    """After its time the rest of an array is refused: whoever sent it may be gone."""
+    monkeypatch.setattr(framing, "BATCH_LIMIT_S", -1.0)
+    replies = ask([request(id=n) for n in range(3)])
+    assert [each["error"]["code"] for each in replies] == [-32005] * 3
+
+
 def test_sends_in_a_row_wait_together_and_in_order():
     """Neighbouring sends of an array are under way at once; what follows them sees all of them done."""
     story = []

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import socket
 
 import pytest
 from aiohttp import ClientSession, web
@@ -73,6 +74,41 @@ async def test_a_body_that_trickles_is_given_up(rig, monkeypatch):
     assert b" 408 " in await reader.readline()
     writer.close()
     await writer.wait_closed()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br"])
+async def test_a_body_packed_wrongly_is_the_callers_fault(rig, encoding):
+    """What does not unpack is a bad request, not a fault of the node."""
+    status, _ = await rig.post(b"{}", headers={"Content-Encoding": encoding})
+    assert status == 400
+
+
+HERE = "0x" + "c0" * 20
+MEGABYTES = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "eth_call",
+    "params": [{"to": HERE}, "latest", {HERE: {"code": "0x621e84805ff3"}}],
+}
+"""A call that returns two million bytes."""
+
+
+async def test_replies_that_nobody_reads_are_bounded(rig, monkeypatch):
+    """Large replies on their way count against a bound, and a reader that takes nothing is cut off."""
+    monkeypatch.setattr("bitai.rpc.server.MAX_LEAVING_BYTES", 6_000_000)
+    monkeypatch.setattr("bitai.rpc.server.SEND_LIMIT_S", 1.0)
+    host, port = rig.rpc_url.removeprefix("http://").split(":")
+    body, plain = json.dumps(MEGABYTES).encode(), {"Accept-Encoding": "identity"}
+    narrow = socket.socket()
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    narrow.connect((host, int(port)))
+    narrow.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    await rig.until(lambda: rig.rpc.server._leaving > 0)
+    assert (await rig.post(MEGABYTES, headers=plain))[0] == 503
+    await rig.until(lambda: rig.rpc.server._leaving == 0)
+    status, reply = await rig.post(MEGABYTES, headers=plain)
+    assert (status, len(reply["result"])) == (200, 4_000_002)
+    narrow.close()
 
 
 async def test_large_replies_are_packed_for_who_wants_it(rig):
