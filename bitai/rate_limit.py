@@ -31,23 +31,29 @@ class RateLimit:
         self._askers: OrderedDict[str, _Bucket] = OrderedDict()
         self._all = _Bucket(everyone.burst, clock())
 
-    def wait_s(self, asker: str) -> float:
-        """Take one from both budgets and return 0, or take nothing and return the seconds to wait."""
+    def wait_s(self, asker: str, amount: int = 1) -> float:
+        """Take from both budgets and return 0, or take nothing and return the seconds to wait.
+
+        An amount above a burst is never given.
+        """
         now = self._clock()
         bucket = self._askers.pop(asker, None) or _Bucket(self._each.burst, now)
         self._askers[asker] = bucket
         if len(self._askers) > MAX_ASKERS:
             self._askers.popitem(last=False)
-        wait = max(_refill(bucket, self._each, now), _refill(self._all, self._everyone, now))
+        _refill(bucket, self._each, now)
+        _refill(self._all, self._everyone, now)
+        wait = max(
+            (amount - bucket.left) * self._each.refill_s, (amount - self._all.left) * self._everyone.refill_s
+        )
         if wait > 0:
             return wait
-        bucket.left -= 1
-        self._all.left -= 1
+        bucket.left -= amount
+        self._all.left -= amount
         return 0.0
 
 
-def _refill(bucket: _Bucket, budget: Budget, now_s: float) -> float:
-    """Add what time has earned; return the seconds until one may be taken."""
+def _refill(bucket: _Bucket, budget: Budget, now_s: float) -> None:
+    """Add what time has earned."""
     bucket.left = min(budget.burst, bucket.left + (now_s - bucket.seen_at_s) / budget.refill_s)
     bucket.seen_at_s = now_s
-    return 0.0 if bucket.left >= 1 else (1 - bucket.left) * budget.refill_s

@@ -134,4 +134,5 @@ def _to_core(message: CallObject) -> Message:
         gas_limit=min(message.gas, CALL_GAS) if message.gas is not None else CALL_GAS,
         gas_price=message.gas_price,
         access_list=message.access_list,
+        authorizations=message.authorizations,
     )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from bitai.rate_limit import Budget, RateLimit
 from bitai.rpc.context import Simulation
 from bitai.rpc.encode import data, quantity
 from bitai.rpc.framing import EXECUTION_REVERTED, SERVER_ERROR, UNAVAILABLE, RpcError
@@ -26,6 +29,10 @@ MAX_ROUNDS: Final = 8
 """Answers one call may wait for, one after the other."""
 MAX_MACS: Final = 1_000_000_000
 """Multiply-accumulate units of all answers of one call: a fourth of a block's lane, and nobody pays for them."""
+UNIT_MACS: Final = 1_000_000
+FREE_WORK: Final = Budget(burst=4_000, refill_s=0.004)
+"""Units that calls have answered for nothing: a whole block's lane at once, then an eighth of it a block. Where calls
+may ask at all, all callers sit on this machine and are one."""
 MAX_ASKING: Final = 8
 """Calls that wait for neurons at once."""
 ANSWER_LIMIT_S: Final = 10.0
@@ -53,6 +60,7 @@ class CallMethods:
         """Answer from this context."""
         self._context = context
         self._asking = 0
+        self._free_work = RateLimit(FREE_WORK, FREE_WORK, time.monotonic)
 
     def table(self) -> dict[str, Method]:
         """Return method name -> implementation."""
@@ -70,11 +78,21 @@ class CallMethods:
     async def estimate(self, params: list[Any]) -> str:
         """eth_estimateGas(message, block, accounts and block to override): the least gas limit that works."""
         require_count(params, 1, 4)
-        gas, result = await self._run(params, self._context.simulator.estimate)
+        gas, result = await self._run(params, self._estimate)
         if gas is None:
             require_success(result)
             raise RpcError(SERVER_ERROR, "gas required exceeds allowance")
         return quantity(gas)
+
+    def _estimate(self, simulation: Simulation, answers: Answers) -> Ran:
+        """Estimate; a gas limit cut down to what the sender can pay is told as the want of funds that it is."""
+        simulator, message = self._context.simulator, simulation.message
+        gas, result = simulator.estimate(simulation, answers)
+        if gas is None and message.gas_price and result.kind != "parked":
+            unpriced = replace(simulation, message=replace(message, gas_price=0))
+            if simulator.call(unpriced, answers).kind in {"success", "parked"}:
+                raise refusal("tx.insufficient_funds", "")
+        return gas, result
 
     async def _run(self, params: list[Any], run: Run) -> Ran:
         """Run, fetch the answer that was missing, and run again with it, within bounds of time and work."""
@@ -115,9 +133,17 @@ class CallMethods:
                     "the call asks neurons for more than a call may; send a transaction",
                     {"code": "infer.call_budget"},
                 )
+            self._take(request.macs)
             answers[request.request_hash] = await _ask(neurons, request)
             ran = await self._context.workers.run(run, simulation, answers)
         return ran
+
+    def _take(self, macs: int) -> None:
+        """Take from the budget of free work, or refuse."""
+        wait_s = self._free_work.wait_s("", -(-macs // UNIT_MACS))
+        if wait_s > 0:
+            words = f"calls have asked neurons for much lately; try again in {wait_s:.1f} s"
+            raise RpcError(UNAVAILABLE, words, {"code": "infer.busy"})
 
 
 async def _ask(neurons: NeuronAsker, request: InferenceRequest) -> Answer:

@@ -9,9 +9,12 @@ from typing import Any, Final
 
 from bitai.rpc.framing import INVALID_PARAMS, RpcError
 from primitives.ids import Address, Hash32
+from vm._core import Authorization
 
 _QUANTITY: Final = re.compile(r"0x(?:0|[1-9a-fA-F][0-9a-fA-F]*)\Z")
 _SLOT: Final = re.compile(r"0x[0-9a-fA-F]{1,64}\Z")
+MAX_AUTHORIZATIONS: Final = 1_000
+"""Each costs a signature's recovery before anything runs; a transaction's gas pays for fewer."""
 TAGS: Final = ("latest", "pending", "safe", "finalized", "earliest")
 
 
@@ -127,6 +130,7 @@ class CallObject:
     value: int
     input: bytes
     access_list: tuple[tuple[bytes, tuple[bytes, ...]], ...]
+    authorizations: tuple[Authorization, ...] = ()
 
 
 ZERO_ADDRESS: Final = Address(bytes(20))
@@ -148,6 +152,7 @@ def parse_call(value: Any) -> CallObject:
         value=parse_quantity(amount, "value") if amount is not None else 0,
         input=given[0] if given else b"",
         access_list=_parse_access_list(value.get("accessList")),
+        authorizations=_parse_authorizations(value.get("authorizationList")),
     )
 
 
@@ -177,6 +182,27 @@ def _parse_access_list(value: Any) -> tuple[tuple[bytes, tuple[bytes, ...]], ...
         hashes = tuple(parse_hash(key, "storage key") for key in keys or ())
         entries.append((parse_address(entry.get("address")), hashes))
     return tuple(entries)
+
+
+def _parse_authorizations(value: Any) -> tuple[Authorization, ...]:
+    """Read the list of an EIP-7702 transaction; r and s come padded from some clients."""
+    if value is None:
+        return ()
+    if not isinstance(value, list) or len(value) > MAX_AUTHORIZATIONS:
+        raise invalid(f"authorizationList must be an array of at most {MAX_AUTHORIZATIONS}")
+    if not all(isinstance(entry, dict) for entry in value):
+        raise invalid("an authorization has chainId, address, nonce, yParity, r and s")
+    return tuple(
+        Authorization(
+            chain_id=parse_quantity(entry.get("chainId"), "chainId", bits=64),
+            address=parse_address(entry.get("address")),
+            nonce=parse_quantity(entry.get("nonce"), "nonce", bits=64),
+            y_parity=parse_quantity(entry.get("yParity"), "yParity", bits=8),
+            r=int.from_bytes(parse_slot(entry.get("r")), "big"),
+            s=int.from_bytes(parse_slot(entry.get("s")), "big"),
+        )
+        for entry in value
+    )
 
 
 def _shown(value: Any) -> str:

@@ -27,6 +27,18 @@ def test_burst_then_refill():
     assert limit.wait_s("a") == 10.0
 
 
+def test_amounts():
+    """More than one may be taken at a time; what is too much now waits for all of it."""
+    clock = _Clock()
+    limit = _limit(clock)
+    assert limit.wait_s("a", 2) == 0
+    assert limit.wait_s("a", 2) == 20.0
+    clock.now += 20
+    assert limit.wait_s("a", 2) == 0
+    clock.now += 1_000
+    assert limit.wait_s("a", 3) > 0
+
+
 def test_askers_do_not_share_but_all_do():
     """One asker's haste costs others nothing, until the common budget is gone."""
     clock = _Clock()

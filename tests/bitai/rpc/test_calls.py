@@ -5,17 +5,21 @@ import asyncio
 import pytest
 from eth_abi import decode as abi_decode
 from eth_abi import encode as abi_encode
+from eth_account import Account as EthAccount
+from eth_utils import to_checksum_address
 
+from bitai.rate_limit import Budget
 from bitai.rpc import methods_calls
 from tests.bitai.neuron_peer import connected
 from tests.bitai.rig import DIGIT_IMAGES, DIGITS, Rig, RpcRefusal, asking_world, digit_facts
 from tests.bitai.test_dispatcher import serving
-from tests.vm.world import NEURON_MODEL, NEURON_SECRETS, ON_CHAIN_MODEL, ask, selector
+from tests.vm.world import CHAIN_ID, NEURON_MODEL, NEURON_SECRETS, ON_CHAIN_MODEL, ask, selector
 from vm.inference.engine import run
 from vm.inference.messages import Answer
 
 IMAGE = DIGIT_IMAGES[0]
 HERE = "0x" + "c0" * 20
+TO = b"\x01" * 20
 RETURN_WORD = "5f5260205ff3"
 REVERT_WITH_INPUT = "0x365f5f37365ffd"
 NUMBER, TIMESTAMP, COINBASE, BASEFEE, PREVRANDAO = "43", "42", "41", "48", "44"
@@ -195,6 +199,67 @@ async def test_estimates_suffice(rig):
     )
     creation = {"from": hexed(alice.address), "data": "0x60015f5560015f5260205ff3"}
     assert int(await rig.call("eth_estimateGas", creation), 16) > 53_000
+
+
+async def test_estimates_of_delegations_suffice(rig):
+    """An estimate with an authorization list covers what each entry costs (EIP-7702)."""
+    alice, signer = rig.world.alice, rig.world.accounts[5]
+    fields = {"chainId": CHAIN_ID, "address": to_checksum_address(HERE), "nonce": 0}
+    signed = EthAccount.sign_authorization(fields, signer.secret)
+    entry = {
+        "chainId": hex(CHAIN_ID),
+        "address": HERE,
+        "nonce": "0x0",
+        "yParity": hex(signed.y_parity),
+        "r": hex(signed.r),
+        "s": hex(signed.s),
+    }
+    call = {"from": hexed(alice.address), "to": hexed(signer.address), "authorizationList": [entry]}
+    gas = int(await rig.call("eth_estimateGas", call), 16)
+    assert gas >= 21_000 + 25_000
+    transaction = {
+        "chainId": CHAIN_ID,
+        "type": 4,
+        "nonce": alice.nonce,
+        "to": to_checksum_address(signer.address),
+        "value": 0,
+        "gas": gas,
+        "maxFeePerGas": 10**11,
+        "maxPriorityFeePerGas": 0,
+        "authorizationList": [signed],
+    }
+    raw = EthAccount.sign_transaction(transaction, alice.secret).raw_transaction
+    assert (await rig.call("eth_sendRawTransactionSync", hexed(raw)))["status"] == "0x1"
+    assert await rig.call("eth_getCode", hexed(signer.address)) == "0xef0100" + HERE[2:]
+
+
+async def test_an_estimate_for_who_cannot_pay_says_so(rig):
+    """Clients know want of funds by its words; too little gas is said only where more would not be paid for."""
+    here, price = {HERE: {"code": "0x5b5f56"}}, {"gasPrice": hex(10**10)}
+    poor = {"from": hexed(b"\xaa" * 20), "to": hexed(TO)}
+    assert (await rig.call("eth_estimateGas", poor)) == "0x5208"
+    for balance in (0, 20_999 * 10**10):
+        accounts = {poor["from"]: {"balance": hex(balance)}}
+        error = await refusal(rig, "eth_estimateGas", poor | price, "latest", accounts)
+        assert (error.code, error.data) == (-32000, {"code": "tx.insufficient_funds"})
+        assert "insufficient funds" in error.message
+    some = {poor["from"]: {"balance": hex(30_000 * 10**10)}}
+    busy = poor | price | {"to": hexed(rig.world.reader), "data": hexed(ask(ON_CHAIN_MODEL, IMAGE))}
+    assert "insufficient funds" in (await refusal(rig, "eth_estimateGas", busy, "latest", some)).message
+    endless = poor | price | {"to": HERE}
+    assert "out of gas" in (await refusal(rig, "eth_estimateGas", endless, "latest", here | some)).message
+    assert "intrinsic" in (await refusal(rig, "eth_estimateGas", poor | {"gas": "0x1"})).message
+
+
+async def test_free_work_of_neurons_has_a_budget(monkeypatch):
+    """What calls have answered for nothing is counted over time; transactions pay and are not."""
+    monkeypatch.setattr(methods_calls, "FREE_WORK", Budget(burst=2, refill_s=3_600.0))
+    async with Rig(asking_world()) as rig, serving(rig):
+        assert await rig.call("eth_call", question(rig))
+        error = await refusal(rig, "eth_call", question(rig, DIGIT_IMAGES[1]))
+        assert (error.code, error.data) == (-32002, {"code": "infer.busy"})
+        raw = rig.world.alice.sign(rig.world.reader, data=ask(digit_facts(), DIGIT_IMAGES[1]))
+        assert (await rig.call("eth_sendRawTransactionSync", hexed(raw)))["status"] == "0x1"
 
 
 async def test_on_chain_models_answer_in_calls(rig):
