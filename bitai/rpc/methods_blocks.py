@@ -57,8 +57,8 @@ class BlockMethods:
             "eth_getUncleByBlockNumberAndIndex": self.uncle,
             "eth_getUncleByBlockHashAndIndex": self.uncle,
             "eth_getTransactionByHash": self.transaction_by_hash,
-            "eth_getTransactionByBlockNumberAndIndex": off_loop(self.transaction_by_place),
-            "eth_getTransactionByBlockHashAndIndex": off_loop(self.transaction_by_place),
+            "eth_getTransactionByBlockNumberAndIndex": self.transaction_by_place,
+            "eth_getTransactionByBlockHashAndIndex": self.transaction_by_place,
             "eth_getRawTransactionByHash": self.raw_transaction,
             "eth_getTransactionReceipt": self.receipt,
             "eth_getBlockReceipts": off_loop(self.block_receipts),
@@ -143,12 +143,15 @@ class BlockMethods:
             return await self._context.workers.run(self._transaction, place.number, place.index)
         return None if waiting is None else transaction_object(waiting, None, None, None)
 
-    def transaction_by_place(self, params: list[Any]) -> dict[str, Any] | None:
-        """eth_getTransactionByBlock*AndIndex."""
+    async def transaction_by_place(self, params: list[Any]) -> dict[str, Any] | None:
+        """eth_getTransactionByBlock*AndIndex; of the pending block, what could run."""
         require_count(params, 2, 2)
-        number = self._blocks.resolve(parse_block_id(params[0]))
-        index = parse_quantity(params[1], "index", bits=32)
-        return None if number is None else self._transaction(number, index)
+        block, index = parse_block_id(params[0]), parse_quantity(params[1], "index", bits=32)
+        if block == PENDING:
+            runnable, _ = self._context.sender.content(MAX_PENDING)
+            return transaction_object(runnable[index], None, None, None) if index < len(runnable) else None
+        number = self._blocks.resolve(block)
+        return None if number is None else await self._context.workers.run(self._transaction, number, index)
 
     def _transaction(self, number: int, index: int) -> dict[str, Any] | None:
         block = read_block(self._blocks, number, receipts=True)
@@ -171,10 +174,8 @@ class BlockMethods:
         """eth_getTransactionReceipt: null until the transaction is in a block."""
         require_count(params, 1, 1)
         transaction_hash = parse_hash(params[0], "transaction hash")
-        if (
-            self._blocks.place(transaction_hash) is None
-        ):  # asked again and again by who waits: no thread for that
-            return None
+        if self._blocks.place(transaction_hash) is None:
+            return None  # asked again and again by who waits: no thread for that
         return await self._context.workers.run(self.find_receipt, transaction_hash)
 
     def find_receipt(self, transaction_hash: Hash32) -> dict[str, Any] | None:
@@ -187,9 +188,10 @@ class BlockMethods:
         return shown if shown["transactionHash"] == data(transaction_hash) else None
 
     def block_receipts(self, params: list[Any]) -> list[dict[str, Any]] | None:
-        """eth_getBlockReceipts."""
+        """eth_getBlockReceipts: null for a block that does not exist yet, and so for the pending one."""
         require_count(params, 1, 1)
-        number = self._blocks.resolve(parse_block_id(params[0]))
+        asked = parse_block_id(params[0])
+        number = self._blocks.resolve(asked) if asked != PENDING else None
         block = read_block(self._blocks, number, receipts=True) if number is not None else None
         return None if block is None else block.receipt_objects()
 

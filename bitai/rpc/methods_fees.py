@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 from bitai.rpc.encode import quantity
 from bitai.rpc.params import LATEST, invalid, parse_block_id, parse_quantity, require_count
+from bitai.rpc.stored_blocks import read_block
+from vm.types import SYSTEM_TRANSACTION_TYPE
 
 if TYPE_CHECKING:
     from bitai.rpc.context import Context, Method
+    from vm._core import Header
 
 PRIORITY_FEE_WEI: Final = 1_000_000
 """Tip offered by default, 0.001 gwei: blocks are not full and order by arrival among equals."""
 RISE_DIVISOR: Final = 8
 """A base fee rises by at most an eighth a block (EIP-1559)."""
 MAX_FEE_HISTORY_BLOCKS: Final = 1_024
+MAX_REWARD_BLOCKS: Final = 128
+"""With percentiles each block's receipts are read; fewer blocks than asked for is an answer that clients expect."""
 MAX_PERCENTILES: Final = 100
 MOST_PERCENT: Final = 100
 
@@ -62,13 +69,13 @@ class FeeMethods:
         return "0x1"
 
     def fee_history(self, params: list[Any]) -> dict[str, Any]:
-        """eth_feeHistory(count, newest, percentiles); rewards are the tip that is enough, in every block."""
+        """eth_feeHistory(count, newest, percentiles): rewards are tips, weighed by gas; zero in empty blocks."""
         require_count(params, 2, 3)
         count = _parse_count(params[0])
         newest = self._context.require_number(parse_block_id(params[1]))
         percentiles = params[2] if len(params) > 2 else None
         _require_percentiles(percentiles)
-        count = min(count, MAX_FEE_HISTORY_BLOCKS, newest + 1)
+        count = min(count, MAX_REWARD_BLOCKS if percentiles else MAX_FEE_HISTORY_BLOCKS, newest + 1)
         headers = [self._context.blocks.header(number) for number in range(newest - count + 1, newest + 1)]
         known = [header for header in headers if header is not None]
         if not known:
@@ -82,8 +89,22 @@ class FeeMethods:
             "blobGasUsedRatio": [0] * len(known),
         }
         if percentiles:
-            shown["reward"] = [[quantity(PRIORITY_FEE_WEI)] * len(percentiles) for _ in known]
+            shown["reward"] = [self._rewards(header, percentiles) for header in known]
         return shown
+
+    def _rewards(self, header: Header, percentiles: list[float]) -> list[str]:
+        """Return the tips that these shares of a block's gas did not exceed; system transactions pay none."""
+        block = read_block(self._context.blocks, header.number, receipts=True) if header.gas_used else None
+        paid = sorted(
+            (receipt.effective_gas_price - header.base_fee, receipt.gas_used)
+            for receipt in (block.receipts if block is not None else ())
+            if receipt.type != SYSTEM_TRANSACTION_TYPE
+        )
+        if not paid:
+            return ["0x0"] * len(percentiles)
+        reached = list(accumulate(gas for _, gas in paid))
+        places = (bisect_left(reached, reached[-1] * each / MOST_PERCENT) for each in percentiles)
+        return [quantity(paid[min(place, len(paid) - 1)][0]) for place in places]
 
 
 def _parse_count(value: Any) -> int:

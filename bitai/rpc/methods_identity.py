@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 PROTOCOL_VERSION: Final = "0x44"
 """eth/68, what clients of this age expect; there is no such network here."""
+SYNCED_LAG_BLOCKS: Final = 2
+"""Bitcoin blocks that a node may be behind and still be called in step, as `/readyz` does."""
 MODULES: Final = {"bitai": "1.0", "eth": "1.0", "net": "1.0", "txpool": "1.0", "web3": "1.0"}
 
 
@@ -49,9 +51,13 @@ class IdentityMethods:
         return PROTOCOL_VERSION
 
     async def syncing(self, params: list[Any]) -> Any:
-        """eth_syncing: false, or how far derivation is behind Bitcoin."""
+        """eth_syncing: false, or how far derivation is behind Bitcoin, in Bitcoin's blocks."""
         require_count(params, 0, 0)
-        return self._context.facts.status().get("syncing", False)
+        status = self._context.facts.status()
+        if status["lag"] <= SYNCED_LAG_BLOCKS:
+            return False
+        reached, tip = status["l1"]["processed_height"], status["l1"]["height"]
+        return {"startingBlock": "0x0", "currentBlock": quantity(reached), "highestBlock": quantity(tip)}
 
     async def accounts(self, params: list[Any]) -> list[str]:
         """eth_accounts: the node holds no keys for its users."""

@@ -1,6 +1,7 @@
 """What wallets and tools read: forms by the public schema, rules that break clients when they are not kept."""
 
 import pytest
+import rlp
 from eth_account import Account as EthAccount
 from eth_utils import to_checksum_address
 
@@ -137,6 +138,8 @@ async def test_missing_things_are_null(rig):
         ("eth_getRawTransactionByHash", NOWHERE),
         ("eth_getBlockReceipts", "0xffff"),
         ("eth_getBlockReceipts", NOWHERE),
+        ("eth_getBlockReceipts", "pending"),
+        ("eth_getTransactionByBlockNumberAndIndex", "pending", "0x0"),
         ("eth_getTransactionByBlockNumberAndIndex", "0x1", "0xff"),
         ("eth_getTransactionByBlockHashAndIndex", NOWHERE, "0x0"),
         ("eth_getBlockTransactionCountByNumber", "0xffff"),
@@ -235,10 +238,45 @@ async def test_proofs(rig):
     )
     check(shown, {"codeHash": HASH_FORM, "storageHash": HASH_FORM})
     assert [each["key"] for each in shown["storageProof"]] == ["0x0", "0x" + "00" * 31 + "01"]
-    root = (await rig.call("eth_getBlockByNumber", "latest"))["stateRoot"]
-    assert hexed(keccak256(bytes.fromhex(shown["accountProof"][0][2:]))) == root
+    root = bytes.fromhex((await rig.call("eth_getBlockByNumber", "latest"))["stateRoot"][2:])
+    balance = int(await rig.call("eth_getBalance", hexed(rig.world.reader)), 16)
+    members = (1, balance, bytes.fromhex(shown["storageHash"][2:]), bytes.fromhex(shown["codeHash"][2:]))
+    assert proven(root, rig.world.reader, shown["accountProof"]) == rlp.encode(members)
+    values = [await rig.call("eth_getStorageAt", hexed(rig.world.reader), hex(slot)) for slot in (0, 1)]
+    assert int(values[0], 16) > 0
+    for slot, each in enumerate(shown["storageProof"]):
+        value = int(each["value"], 16)
+        assert value == int(values[slot], 16)
+        found = proven(members[2], slot.to_bytes(32, "big"), each["proof"])
+        assert found == (rlp.encode(value) if value else None)
     absent = await rig.call("eth_getProof", "0x" + "99" * 20, [], "latest")
-    assert (absent["balance"], absent["nonce"], len(absent["accountProof"]) > 0) == ("0x0", "0x0", True)
+    assert (absent["balance"], absent["nonce"]) == ("0x0", "0x0")
+    assert proven(root, b"\x99" * 20, absent["accountProof"]) is None
+
+
+def proven(root, key, proof):
+    """Walk a Merkle-Patricia proof as the yellow paper's appendix D tells: the value, or None if shown absent."""
+    path, node, rest = keccak256(key).hex(), root, [bytes.fromhex(each[2:]) for each in proof]
+    while node:
+        if isinstance(node, bytes):
+            encoded = rest.pop(0)
+            assert keccak256(encoded) == node
+            node = rlp.decode(encoded)
+        if len(node) == 17:
+            assert path
+            node, path = node[int(path[0], 16)], path[1:]
+            continue
+        odd, leaf = node[0][0] >> 4 & 1, node[0][0] >> 5
+        part = node[0].hex()[1 if odd else 2 :]
+        if not path.startswith(part):
+            node = b""
+        elif leaf:
+            assert (path, rest) == (part, [])
+            return node[1]
+        else:
+            node, path = node[1], path[len(part) :]
+    assert not rest
+    return None
 
 
 async def test_fees(rig):
@@ -258,6 +296,32 @@ async def test_fees(rig):
     for wrong in ([50, 5], [101], [-1], ["5"], [True], "5"):
         assert (await refusal(rig, "eth_feeHistory", "0x1", "latest", wrong)).code == -32602
     assert await rig.call("eth_blobBaseFee") == "0x1"
+
+
+async def test_rewards_are_what_was_paid(rig):
+    """Percentiles of the tips in a block, weighed by gas, as any client can recount; zero where nobody paid."""
+    shares = [0, 10, 50, 75, 100]
+    history = await rig.call("eth_feeHistory", "0x5", "latest", shares)
+    for number, rewards in enumerate(history["reward"]):
+        base_fee = int(history["baseFeePerGas"][number], 16)
+        paid = []
+        for each in await rig.call("eth_getBlockReceipts", hex(number)):
+            if each["type"] != "0x7e":
+                paid += [int(each["effectiveGasPrice"], 16) - base_fee] * (int(each["gasUsed"], 16) // 100)
+        paid.sort()
+        expected = [paid[max(0, -(-len(paid) * each // 100) - 1)] if paid else 0 for each in shares]
+        assert [int(each, 16) for each in rewards] == expected
+    assert len({reward for block in history["reward"] for reward in block}) > 2
+
+
+async def test_syncing_is_told_in_bitcoin_blocks(rig):
+    """A node that is behind says how far it is and how far there is; a step behind is in step."""
+    status = {"lag": 3, "l1": {"processed_height": 100, "height": 103}}
+    rig.context.facts.status = lambda: status
+    told = {"startingBlock": "0x0", "currentBlock": "0x64", "highestBlock": "0x67"}
+    assert await rig.call("eth_syncing") == told
+    status["lag"] = 2
+    assert await rig.call("eth_syncing") is False
 
 
 async def test_identity(rig):
@@ -301,6 +365,7 @@ async def test_sent_transactions_are_seen_at_once(rig):
     assert (pending["hash"], pending["nonce"], pending["number"]) == (None, None, "0x5")
     assert pending["transactions"] == [shown]
     assert await rig.call("eth_getBlockTransactionCountByNumber", "pending") == "0x1"
+    assert await rig.call("eth_getTransactionByBlockNumberAndIndex", "pending", "0x0") == shown
 
 
 async def test_sending_and_waiting_for_the_receipt(rig):
