@@ -99,20 +99,16 @@ def find_output_carrier(script: memoryview) -> Carrier | None:
 def read_chunks(script: memoryview, carrier: Carrier) -> list[memoryview]:
     """Return the pieces whose join is the envelope's bytes.
 
-    Raises InvalidInput `envelope.template` unless the writer would make exactly this script of them.
+    Raises InvalidInput `envelope.template` unless the writer would make exactly this script of them; reading
+    ends at the first piece that proves it, so that a block full of tiny pushes costs nothing.
     """
     if carrier.codec is EnvelopeCodec.OPRETURN:
         content, end = _read_minimal_push(script, carrier.first_push)
         _require(end == len(script), "bytes follow the push")
         return [content[SIGNER_BYTES:]]
     if carrier.codec is EnvelopeCodec.IF520:
-        chunks = _read_if_body(script, carrier.first_push)
-    else:
-        chunks = _read_drop_body(script, carrier.first_push)
-    size = _CHUNK_BYTES[carrier.codec]
-    _require(all(len(chunk) == size for chunk in chunks[:-1]), "a push before the last is not full")
-    _require(0 < len(chunks[-1]) <= size, "the last push is empty or too long")
-    return chunks
+        return _read_if_body(script, carrier.first_push)
+    return _read_drop_body(script, carrier.first_push)
 
 
 def _read_if_body(script: memoryview, offset: int) -> list[memoryview]:
@@ -122,7 +118,9 @@ def _read_if_body(script: memoryview, offset: int) -> list[memoryview]:
     body = script[:end]
     chunks = []
     while offset < end:
-        chunk, offset = _read_minimal_push(body, offset)
+        chunk, after = _read_minimal_push(body, offset)
+        _require_piece(EnvelopeCodec.IF520, len(chunk), is_last=after == end)
+        offset = after
         chunks.append(chunk)
     return chunks
 
@@ -134,6 +132,7 @@ def _read_drop_body(script: memoryview, offset: int) -> list[memoryview]:
         chunk, offset = _read_minimal_push(script, offset)
         chunks.append(chunk)
         following = script[offset] if offset < len(script) else None
+        _require_piece(EnvelopeCodec.DROP255, len(chunk), is_last=offset + 1 >= len(script))
         if len(chunks) % 2 == 0:
             _require(following == OP_2DROP, "a pair is not dropped")
             offset += 1
@@ -142,6 +141,12 @@ def _read_drop_body(script: memoryview, offset: int) -> list[memoryview]:
             return chunks
     _require(len(chunks) % 2 == 0, "the last push is not dropped")
     return chunks
+
+
+def _require_piece(codec: EnvelopeCodec, size: int, *, is_last: bool) -> None:
+    full = _CHUNK_BYTES[codec]
+    _require(0 < size <= full, "a push is empty or too long")
+    _require(is_last or size == full, "a push before the last is not full")
 
 
 def _read_minimal_push(script: memoryview, offset: int) -> tuple[memoryview, int]:

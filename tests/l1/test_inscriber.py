@@ -441,6 +441,9 @@ actions = st.lists(
         st.tuples(st.just("crash"), st.integers(1, 6)),
         st.tuples(st.just("rival"), st.just(0)),
         st.tuples(st.just("floor"), st.sampled_from([1_000, 3_000, 6_000])),
+        st.tuples(st.just("estimate"), st.sampled_from([1_000, 9_000, 60_000])),
+        st.tuples(st.just("packages"), st.integers(0, 1)),
+        st.tuples(st.just("return"), st.integers(1, 3)),
     ),
     max_size=30,
 )
@@ -485,6 +488,12 @@ def act(rig: Rig, wanted: Counter[tuple[int, int]], action: str, number: int) ->
         rig.lines, rig.crash_at = 0, number
     elif action == "floor":
         bitcoin.min_rate = bitcoin.estimate = number
+    elif action == "estimate":
+        bitcoin.estimate = number
+    elif action == "packages":
+        bitcoin.packages = bool(number)
+    elif action == "return":
+        bring_back(rig, number)
     else:
         simple = {
             "mine": lambda: bitcoin.mine(number),
@@ -494,6 +503,16 @@ def act(rig: Rig, wanted: Counter[tuple[int, int]], action: str, number: int) ->
             "rival": lambda: steal(rig),
         }
         simple[action]()
+
+
+def bring_back(rig: Rig, count: int) -> None:
+    """Let a miner that kept old versions of ours mine some of them, newest rows first, where they still fit."""
+    for row in reversed(list(rig.state.rows.values())):
+        for attempt in row.attempts[:1]:
+            for transaction in (attempt.commit, *attempt.reveals)[:count]:
+                unspent = rig.bitcoin.coins().unspent
+                if all(coin in unspent for coin in inputs_of(transaction.raw)):
+                    rig.bitcoin.mine_foreign(transaction.raw)
 
 
 def steal(rig: Rig) -> None:

@@ -233,6 +233,24 @@ def test_claims_allocate_nothing(codec):
     assert peak < 200_000
 
 
+@pytest.mark.parametrize("count", [1, 2, 200_000])
+def test_tiny_pushes_end_the_reading(count):
+    """Behind a full first piece, a block's worth of tiny pushes is refused at the first, not listed."""
+    scripts = (
+        script_of(EnvelopeCodec.IF520, (data_of() + bytes(520))[:520])[:-1]
+        + b"\x01\x11" * count
+        + b"\x01\x11\x68",
+        script_of(EnvelopeCodec.DROP255, (data_of() + bytes(255))[:255])[:-1]
+        + b"\x01\x11\x6d"
+        + b"\x01\x11\x01\x11\x6d" * count,
+    )
+    tracemalloc.start()
+    assert [code_of(script) for script in scripts] == ["envelope.template"] * 2
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000
+
+
 @given(st.sampled_from(EnvelopeCodec), st.binary(max_size=900), st.data())
 def test_every_change_of_a_script_is_noticed(codec, payload, data):
     """Changing, cutting or adding bytes anywhere gives the same envelope never, and no other exception."""
