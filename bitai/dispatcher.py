@@ -23,6 +23,7 @@ from rollup.dispatch.events import (
     Answered,
     AnswerKnown,
     Asked,
+    Assignment,
     Declined,
     Event,
     Joined,
@@ -171,7 +172,12 @@ class Dispatcher:
     # -- what the sequencer asks ---------------------------------------------------------------
 
     def ask(self, transaction: Hash32, sender: Address, request: InferenceRequest) -> None:
-        """Have a parked transaction's question answered."""
+        """Have a parked transaction's question answered.
+
+        A transaction that left the pool while its block was made is not asked for: nobody would ever settle it.
+        """
+        if transaction not in self._pool:
+            return
         asked = _to_request(request)
         if asked.model_id not in self._check.models:
             # What this node cannot check never goes into a block that it signs, whoever would answer.
@@ -206,7 +212,8 @@ class Dispatcher:
         parked = self._state.parked.get(transaction)
         if parked is None:
             return []
-        known = (self._state.answers.get(request_hash) for request_hash, _ in parked.asked.values())
+        wanted = dict.fromkeys(request_hash for request_hash, _ in parked.asked.values())
+        known = map(self._state.answers.get, wanted)
         return [_record(each, index) for each in known if each is not None]
 
     def settled(self, transaction: Hash32) -> None:
@@ -216,13 +223,14 @@ class Dispatcher:
 
     def origin_moved(self, height: int) -> None:
         """Blocks may look back to this L1 height now: give expired questions and answers a new ask height."""
-        for request_hash in expired(self._config, self._state, height):
-            question = self._state.questions.get(request_hash)
-            known = self._state.answers.get(request_hash)
-            model = question.request.model_id if question else known.model_id if known else None
-            if model is not None:
-                new_height, assigned = self._assign(model, request_hash)
-                self._apply(Reassigned(request_hash, new_height, assigned))
+        late = expired(self._config, self._state, height)
+        if late:
+            self._apply(Reassigned(tuple(self._assignment(each) for each in late)))
+
+    def _assignment(self, request_hash: Hash32) -> Assignment:
+        question = self._state.questions.get(request_hash)
+        model = question.request.model_id if question else self._state.answers[request_hash].model_id
+        return Assignment(request_hash, *self._assign(model, request_hash))
 
     async def answer_once(self, request: InferenceRequest, limit_s: float) -> KnownAnswer:
         """Answer a call's question outside any transaction, as gas estimates need it.

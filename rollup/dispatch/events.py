@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from primitives.ids import Address, Hash32, ModelId
 from rollup.dispatch.state import KnownAnswer
@@ -27,13 +27,22 @@ class Asked:
     balance_wei: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reassigned:
-    """The ask height of a question or answer expired: who may answer at a newer one."""
+class Assignment(NamedTuple):
+    """Who may answer a request at an ask height."""
 
     request_hash: Hash32
     ask_height: int
     assigned: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reassigned:
+    """The ask heights of questions and answers expired: who may answer them at a newer one.
+
+    All at once: thousands of answers may expire with one L1 block, and each event goes over the books once.
+    """
+
+    assignments: tuple[Assignment, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from rollup.dispatch.events import (
     Answered,
     AnswerKnown,
     Asked,
+    Assignment,
     Declined,
     Duty,
     Event,
@@ -223,21 +224,29 @@ def _drop_answer(state: DispatchState, request_hash: Hash32) -> DispatchState:
 
 
 def _reassign(state: DispatchState, event: Reassigned) -> DispatchState:
-    """Move a question or an answer to a newer ask height; one by another neuron is asked again."""
-    known = state.answers.get(event.request_hash)
-    if known is not None:
-        if known.neuron not in event.assigned:
-            return _drop_answer(state, event.request_hash)
-        moved_answer = replace(known, ask_height=event.ask_height)
-        return replace(state, answers={**state.answers, event.request_hash: moved_answer})
-    question = state.questions.get(event.request_hash)
+    """Move questions and answers to a newer ask height; an answer by a neuron that may not give it then goes."""
+    answers, dropped_bytes = dict(state.answers), 0
+    for assignment in event.assignments:
+        known = answers.get(assignment.request_hash)
+        if known is None:
+            state = _reassign_question(state, assignment)
+        elif known.neuron in assignment.assigned:
+            answers[assignment.request_hash] = replace(known, ask_height=assignment.ask_height)
+        else:
+            del answers[assignment.request_hash]
+            dropped_bytes += len(known.answer.output)
+    return replace(state, answers=answers, answer_bytes=state.answer_bytes - dropped_bytes)
+
+
+def _reassign_question(state: DispatchState, assignment: Assignment) -> DispatchState:
+    question = state.questions.get(assignment.request_hash)
     if question is None:
         return state
-    moved = replace(question, ask_height=event.ask_height, assigned=event.assigned, tried=())
-    if question.asker is not None and question.asker not in event.assigned:
+    moved = replace(question, ask_height=assignment.ask_height, assigned=assignment.assigned, tried=())
+    if question.asker is not None and question.asker not in assignment.assigned:
         state = release(state, question.asker)
         moved = replace(moved, asker=None)
-    return replace(state, questions=with_item(state.questions, event.request_hash, moved))
+    return replace(state, questions=with_item(state.questions, assignment.request_hash, moved))
 
 
 def expired(config: DispatchConfig, state: DispatchState, origin_height: int) -> tuple[Hash32, ...]:

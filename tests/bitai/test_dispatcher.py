@@ -114,6 +114,18 @@ async def test_a_dropped_transaction_is_asked_for_no_more():
         assert rig.dispatcher.counts()["questions"] == 0
 
 
+async def test_what_left_the_pool_meanwhile_is_not_parked():
+    """A transaction that goes while its block is made takes no place in its sender's quota for ever."""
+    async with Rig(asking_world()) as rig:
+        alice = rig.world.alice.address
+        for number in range(2 * DispatchConfig().parked_per_sender):
+            rig.dispatcher.ask(Hash32(sha256(b"%d" % number)), alice, core_request(IMAGE))
+        assert rig.dispatcher.counts()["questions"] == 0
+        done = await rig.admission.submit(question(rig, IMAGE))
+        async with serving(rig):
+            await rig.until(lambda: rig.receipt(done))
+
+
 async def test_a_liar_is_found_out_and_another_asked():
     """A wrong answer is not recorded: its neuron is barred from the question, and an honest one answers."""
     async with Rig(asking_world()) as rig:

@@ -10,6 +10,7 @@ from rollup.dispatch.events import (
     Answered,
     AnswerKnown,
     Asked,
+    Assignment,
     Declined,
     Joined,
     Left,
@@ -42,6 +43,11 @@ def asked(transaction, number, *, ordinal=0, height=100, sender=SENDER, assigned
 def answered(neuron, number, output=b"7"):
     """A neuron answered a request."""
     return Answered(neuron, SignedAnswer(request(number).hash, Status.OK, output, bytes(65)))
+
+
+def reassigned(*pairs, height):
+    """Requests, by number, and the neuron that may answer each at a newer height."""
+    return Reassigned(tuple(Assignment(request(number).hash, height, (neuron,)) for number, neuron in pairs))
 
 
 class Desk:
@@ -151,10 +157,9 @@ def test_an_expired_ask_height_is_renewed():
     assert expired(CONFIG, desk.state, 100 + CONFIG.ask_window) == ()
     late = expired(CONFIG, desk.state, 101 + CONFIG.ask_window)
     assert sorted(late) == sorted(request(number).hash for number in (1, 2, 3))
-    desk.tell(Reassigned(request(1).hash, 107, (ANN,)))
-    desk.tell(Reassigned(request(2).hash, 107, (CID,)))
-    assert desk.tell(Reassigned(request(3).hash, 107, (CID,)))[0] == [CID]
-    assert [known.ask_height for known in desk.state.answers.values()] == [107]
+    assert desk.tell(reassigned((1, ANN), (2, CID), (3, CID), (4, ANN), height=107))[0] == [CID]
+    assert {each: known.ask_height for each, known in desk.state.answers.items()} == {request(1).hash: 107}
+    assert desk.state.answer_bytes == 1
     assert desk.state.neurons[ANN].held == 0
 
 
@@ -254,6 +259,11 @@ events = st.one_of(
         st.integers(1, 2),
     ),
     st.builds(Left, st.sampled_from([ANN, BOB, CID])),
+    st.builds(
+        lambda pairs, height: reassigned(*pairs, height=height),
+        st.lists(st.tuples(st.integers(0, 4), st.sampled_from([ANN, BOB, CID])), max_size=4),
+        st.integers(100, 102),
+    ),
     st.builds(lambda transaction: Settled(sha256(b"%d" % transaction)), st.integers(0, 4)),
     st.just(Tick()),
 )
