@@ -48,7 +48,8 @@ class _AdminRoutes:
         return json_answer(await self._controls().reorg(depth))
 
     def _refusal(self, request: web.Request) -> web.Response | None:
-        given = request.headers.get("Authorization", "").encode()
+        # Bytes that are no UTF-8 come as surrogates, and are as wrong as any other.
+        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
         if hmac.compare_digest(given, self._expected):
             return None
         why = "send the content of .cookie in the node's data folder as a bearer token"

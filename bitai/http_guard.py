@@ -1,5 +1,6 @@
 """What every page of the node does first: know its own name, refuse strangers' forms, put faults in words."""
 
+import ipaddress
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -8,12 +9,14 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from primitives.errors import BitaiError, Rejected, Temporary
+from primitives.errors import BitaiError, InvalidInput, Rejected, Temporary
 
 log = structlog.get_logger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+ANY_NAME: Final = frozenset({"*"})
+"""For a page that strangers can reach anyway."""
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 MAX_BODY_BYTES: Final = 64 * 1024
 
@@ -55,13 +58,14 @@ def guard(extra_names: frozenset[str] = frozenset()) -> Middleware:
     """Make the middleware; `extra_names` are host names beside loopback's under which the page is served.
 
     A stranger's page can point its own name at loopback and then read ours through the browser of whoever
-    sits here; so the Host header must be a name of ours. A form from another site carries that site's Origin.
+    sits here; so the Host header must be a name of ours, or a bare address, which nobody can point elsewhere.
+    A form from another site carries that site's Origin.
     """
     names = LOOPBACK_NAMES | extra_names
 
     @web.middleware
     async def checked(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if host_name(request.headers.get("Host", "")) not in names:
+        if not _is_ours(host_name(request.headers.get("Host", "")).lower(), names):
             return problem(Rejected("http.foreign_host", "this host name is not served here"), status=403)
         if request.method not in {"GET", "HEAD"} and _is_foreign(request):
             return problem(Rejected("http.foreign_origin", "forms are taken from this page only"), status=403)
@@ -76,6 +80,9 @@ def guard(extra_names: frozenset[str] = frozenset()) -> Middleware:
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
+    except web.RequestPayloadError:
+        wrong = InvalidInput("http.bad_body", "the body is cut short or packed wrongly")
+        return problem(wrong, status=400)
     except Rejected as error:
         return problem(error, status=409)
     except Temporary as error:
@@ -90,6 +97,16 @@ def host_name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.rpartition(":")[0] if ":" in host else host
+
+
+def _is_ours(name: str, names: frozenset[str]) -> bool:
+    if name in names or "*" in names:
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_foreign(request: web.Request) -> bool:

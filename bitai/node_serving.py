@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from bitai.config import is_loopback
-from bitai.http_guard import LOOPBACK_NAMES
+from bitai.http_guard import ANY_NAME, LOOPBACK_NAMES
 from bitai.node_status import RpcFacts
 from bitai.ports import choose_port
 from bitai.rpc.backend import ChainBackend
@@ -61,7 +61,7 @@ async def serve_rpc(
         neurons=dispatcher if is_loopback(config.rpc_bind) else None,
     )
     # A page that rebinds its name to loopback is kept out by the Host header; a public node has many names.
-    hosts = LOOPBACK_NAMES if is_loopback(config.rpc_bind) else frozenset({"*"})
+    hosts = LOOPBACK_NAMES if is_loopback(config.rpc_bind) else ANY_NAME
     service = build_rpc(context, options=ServerOptions(allowed_hosts=hosts), metrics=parts.node.metrics)
 
     async def on_change(_: ChainUpdate) -> None:
@@ -77,5 +77,6 @@ async def serve_rpc(
 async def serve_web(parts: Parts, dev: DevControls | None) -> None:
     """Serve the status and faucet page."""
     config = parts.node.config
-    app = web_app(parts.node.report, parts.node.metrics, WebOptions(dev=dev))
+    names = frozenset[str]() if is_loopback(config.rpc_bind) else ANY_NAME
+    app = web_app(parts.node.report, parts.node.metrics, WebOptions(dev=dev, host_names=names))
     await serve_app(parts, "web", app, config.web_port, bind=config.rpc_bind)

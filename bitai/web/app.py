@@ -87,10 +87,9 @@ class _Pages:
 
     async def faucet(self, request: web.Request) -> web.StreamResponse:
         """Pay once and show the page again, so that a reload of the answer asks the browser first."""
-        form = await request.post()
-        address = str(form.get("address", "")).strip()
-        outcome: dict[str, Any] = {"asked": address}
+        outcome: dict[str, Any] = {"asked": ""}
         try:
+            address = outcome["asked"] = await _asked_address(request)
             receipt = await self._pay(address, asker=request.remote or "")
         except (InvalidInput, Rejected, Temporary) as error:
             self._metrics.count("faucet_requests_total", outcome=error.code)
@@ -130,6 +129,15 @@ class _Pages:
         response = aiohttp_jinja2.render_template(template, request, context)
         response.set_status(code)
         return response
+
+
+async def _asked_address(request: web.Request) -> str:
+    """Read the form. Errors: `InvalidInput` "faucet.bad_form" for bytes that are no form."""
+    try:
+        form = await request.post()
+    except (LookupError, ValueError) as error:  # an unknown charset, bytes that are none of it, no such parts
+        raise InvalidInput("faucet.bad_form", "this is no form") from error
+    return str(form.get("address", "")).strip()
 
 
 async def _style(_request: web.Request) -> web.Response:

@@ -1,5 +1,8 @@
 """The operator's door: what each health page means, and who may administer."""
 
+import asyncio
+import io
+
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -74,6 +77,21 @@ async def test_strangers_may_not_administer(client, world, headers):
     response = await client.post("/admin/dev/mine", json={"blocks": 1}, headers=headers)
     assert response.status == 401
     assert (await response.json())["error"]["code"] == "admin.no_cookie"
+    assert world.asked == []
+
+
+async def test_no_bytes_in_a_request_are_a_fault(client, world):
+    """A header that is no text and a body that does not unpack are the caller's fault."""
+    host, port = client.host, client.port
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(b"POST /admin/dev/mine HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer \xff\r\n")
+    writer.write(b"Content-Length: 2\r\n\r\n{}")
+    assert b" 401 " in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+    packed = OWNER | {"Content-Encoding": "gzip"}
+    response = await client.post("/admin/dev/mine", data=io.BytesIO(b"{}"), headers=packed)
+    assert response.status == 400
     assert world.asked == []
 
 

@@ -111,6 +111,61 @@ async def test_regtest_bitcoin_addresses_are_paid_too(client, world):
 
 
 @pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/x-www-form-urlencoded", b"address=\xff\xfe"),
+        ("application/x-www-form-urlencoded; charset=bogus", b"address=0x"),
+        ("application/x-www-form-urlencoded; charset=utf-16", b"a"),
+        ("multipart/form-data; boundary=x", b"garbage"),
+        ("multipart/form-data", b"garbage"),
+        ("application/json", b"{}"),
+    ],
+)
+async def test_what_is_no_form_is_the_callers_fault(client, world, kind, body):
+    """Bytes that no browser sends are refused like a wrong address, not met with a fault."""
+    response = await client.post("/faucet", data=body, headers=JSON | {"Content-Type": kind})
+    assert response.status == 400
+    assert (await response.json())["error"]["code"] in {"faucet.bad_form", "faucet.bad_address"}
+    assert world.asked == []
+
+
+async def test_nothing_from_outside_becomes_markup(node):
+    """Names of models, reasons and URLs are text, whatever is written in them."""
+    evil = "<script>alert(1)</script>"
+    status = node.status()
+    shown = replace(
+        status,
+        models=(replace(status.models[0], name=evil, callable=False, reason=evil),),
+        inscriptions=(replace(status.inscriptions[0], reason=evil),),
+        urls={evil: evil},
+    )
+    node.status = lambda: shown
+    async with TestClient(TestServer(web_app(node, Metrics()))) as client:
+        for path in ("/", f"/models/{status.models[0].model_id}"):
+            text = await (await client.get(path, headers=HTML)).text()
+            assert evil not in text
+            assert "&lt;script&gt;" in text
+
+
+@pytest.mark.parametrize(
+    ("names", "host", "status"),
+    [
+        (frozenset(), "LOCALHOST:8550", 200),
+        (frozenset(), "192.0.2.7:8550", 200),
+        (frozenset(), "[2001:db8::1]:8550", 200),
+        (frozenset(), "node.example", 403),
+        (frozenset(), "127.0.0.1.evil.example", 403),
+        (frozenset({"node.example"}), "node.example", 200),
+        (frozenset({"*"}), "node.example", 200),
+    ],
+)
+async def test_names_that_the_page_answers_to(node, names, host, status):
+    """Loopback's names, bare addresses, which no page can point elsewhere, and what the node was told it is called."""
+    async with TestClient(TestServer(web_app(node, Metrics(), WebOptions(host_names=names)))) as client:
+        assert (await client.get("/", headers=HTML | {"Host": host})).status == status
+
+
+@pytest.mark.parametrize(
     "headers", [{"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Host": "evil.example"}]
 )
 async def test_forms_of_strangers_are_refused(client, world, headers):
