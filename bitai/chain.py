@@ -367,15 +367,15 @@ class ChainDriver:
             return None
         chain = self.executor.chain
         for made in self.rows.made_from(number):
-            data, facts, parent = (
-                chain.block_data(made.number),
-                chain.facts(made.number),
-                chain.facts(made.number - 1),
+            parent = chain.facts(made.number - 1)
+            data, facts = chain.block_data(made.number), chain.facts(made.number)
+            if data is None or facts is None or parent is None or facts.hash != made.hash:
+                continue
+            if chain.facts(made.number - 1) != parent:  # a rewind meanwhile: this is not the chain's thread
+                continue
+            return sign_block(
+                self._secret, self.config.identity, data, parent_hash=parent.hash, block_hash=facts.hash
             )
-            if data is not None and facts is not None and parent is not None and facts.hash == made.hash:
-                return sign_block(
-                    self._secret, self.config.identity, data, parent_hash=parent.hash, block_hash=facts.hash
-                )
         return None
 
     # -- a full node's unsafe blocks -----------------------------------------------------------------

@@ -146,3 +146,25 @@ def test_blocks_taken_back_for_a_wrong_one_are_told_of():
         assert full.apply_signed(block).removed == ()
 
     asyncio.run(tell())
+
+
+def test_a_block_whose_parent_moves_while_it_is_read_is_not_signed(monkeypatch):
+    """The feed reads beside the chain's thread: a block and another one's parent are never signed together."""
+
+    async def tell():
+        _, node = await opened()
+        number = node.executor.head.number
+        assert node.driver.signed(number).data.number == number
+        chain, asked = node.executor.chain, []
+        facts = chain.facts
+
+        def moving(wanted):
+            asked.append(wanted)
+            found = facts(wanted)
+            moved = wanted == number - 1 and len(asked) > 1
+            return found._replace(hash=sha256(b"another")) if moved else found
+
+        monkeypatch.setattr(chain, "facts", moving)
+        assert node.driver.signed(number) is None
+
+    asyncio.run(tell())

@@ -325,9 +325,11 @@ def test_bombs_are_refused_within_bounded_memory(world: World) -> None:
         (unfold_to(1024 * MIB), "channel.too_large"),
         (unfold_to(100 * MIB, tell=False), "channel.size_unknown"),
         (bytes(lying), "channel.bad_compression"),
-        (unfold_to(60 * MIB), "batch.too_many_blocks"),
+        (unfold_to(40 * MIB), "batch.too_many_blocks"),
         (crowd(world, 10**6, transactions=50_000), "block.number"),
         (crowd(world, world.safe() + 1, transactions=2_000), ""),
+        (unfold_to(40 * MIB), "block.epoch_full"),
+        (split_frames(JUNK)[0], "block.epoch_full"),
     ]
     Path(f"/proc/{world.dev.process.pid}/clear_refs").write_text("5")
     before, number = peak_bytes(world.dev), world.next_channel()
