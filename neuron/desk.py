@@ -11,6 +11,7 @@ from typing import Protocol
 import structlog
 
 from neuron.engine import Model, answer
+from primitives.errors import Temporary
 from primitives.ids import Hash32, ModelId
 from vm.inference.artifact import Artifact
 from vm.inference.messages import Answer, Decline, DeclineReason, Job
@@ -23,11 +24,11 @@ class Memory(Protocol):
     """Remember what was signed."""
 
     def recall(self, config_identity: Hash32, request_hash: Hash32) -> SignedAnswer | None:
-        """Return the answer signed earlier, if there is one."""
+        """Return the answer signed earlier, if there is one; raises Temporary while that cannot be told."""
         ...
 
     def record(self, config_identity: Hash32, answer: SignedAnswer) -> None:
-        """Store an answer and return once it cannot be lost."""
+        """Store an answer and return once it cannot be lost; raises Temporary when it could not be stored."""
         ...
 
 
@@ -64,8 +65,16 @@ class Desk:
     def answer(self, config_identity: Hash32, job: Job) -> Answer | Decline:
         """Return the one answer to a job that `refuse` let pass; it is on disk when this returns.
 
-        Raises InvariantViolation `answer_log.*`, which must stop the process.
+        Raises InvariantViolation `answer_log.*`, which must stop the process. While the disk takes or gives nothing,
+        jobs are declined: another neuron can have them, and what could not be stored is never sent.
         """
+        try:
+            return self._answer(config_identity, job)
+        except Temporary as error:
+            _log.error("no answer", request=job.request_hash.hex(), code=error.code, reason=error.message)
+            return Decline(job.request_hash, DeclineReason.ENGINE_FAILED)
+
+    def _answer(self, config_identity: Hash32, job: Job) -> Answer | Decline:
         remembered = self._memory.recall(config_identity, job.request_hash)
         if remembered is not None:
             return Answer(remembered)

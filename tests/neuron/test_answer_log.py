@@ -1,9 +1,12 @@
 """The answer log: what was signed once is signed for good, across crashes and restarts."""
 
+import contextlib
+import resource
+
 import pytest
 
 from neuron.answer_log import AnswerLog
-from primitives.errors import ConfigError, InvariantViolation
+from primitives.errors import ConfigError, InvariantViolation, Temporary
 from vm.inference.wire import Request, SignedAnswer, Status, sign_answer
 
 SECRET = b"\7" * 32
@@ -96,3 +99,47 @@ def test_stored_form_is_whole(folder):
     log.record(CHAIN, answer)
     assert log.recall(CHAIN, REQUEST.hash) == answer
     log.close()
+
+
+@contextlib.contextmanager
+def full_disk(file_bytes):
+    """Let no file of this process grow beyond a size, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_loses_no_answer(folder):
+    """A write that fails half way is reported, and spoils nothing that is stored before or after it."""
+    requests = [Request(b"\xa1" * 32, b"%d" % number, b"", 40_000) for number in range(4)]
+    answers = [sign_answer(SECRET, CHAIN, each, (Status.OK, bytes(40_000))) for each in requests]
+    log = AnswerLog(folder)
+    log.record(CHAIN, answers[0])
+    for file_bytes in (60_000, 20_000):  # enough for half of the second answer; too little to open anew
+        with full_disk(file_bytes), pytest.raises(Temporary, match=r"answer_log\.unusable"):
+            log.record(CHAIN, answers[1])
+    log.record(CHAIN, answers[2])
+    log.record(CHAIN, answers[3])
+    log.close()
+    again = AnswerLog(folder)
+    found = [again.recall(CHAIN, each.hash) for each in requests]
+    again.close()
+    assert found == [answers[0], found[1], *answers[2:]]
+    assert found[1] in (None, answers[1])
+
+
+def test_a_damaged_folder_is_not_used_again(folder):
+    """Answers that cannot be read may have been sent: the way out is another key, not an empty folder."""
+    log = AnswerLog(folder)
+    log.record(CHAIN, signed(bytes(5_000)))
+    log.close()
+    (written,) = folder.glob("*.log")
+    data = bytearray(written.read_bytes())
+    data[1_000] ^= 1
+    written.write_bytes(data)
+    with pytest.raises(ConfigError) as caught:
+        AnswerLog(folder)
+    assert caught.value.code == "neuron.datadir_damaged"

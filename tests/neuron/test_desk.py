@@ -5,6 +5,7 @@ import pytest
 from neuron.desk import Desk, ServedModel
 from neuron.engine import ExactEngine
 from primitives.curve import address_of
+from primitives.errors import Temporary
 from tests.neuron.fake_node import CHAIN, job_for, signer_of
 from vm.inference.messages import Answer, Decline, DeclineReason, Job
 from vm.inference.wire import Request, Status
@@ -23,6 +24,13 @@ class Notes:
 
     def record(self, config_identity, answer):
         self.kept[config_identity, answer.request_hash] = answer
+
+
+class FullDisk(Notes):
+    """A memory that takes nothing more."""
+
+    def record(self, config_identity, answer):
+        raise Temporary("answer_log.unusable", "no space left")
 
 
 class Broken:
@@ -82,6 +90,14 @@ def test_failed_engine_declines(digits, images):
         job.request_hash, DeclineReason.ENGINE_FAILED
     )
     assert not notes.kept
+
+
+def test_what_cannot_be_stored_is_not_sent(digits, honest, images):
+    """With a full disk the job goes to another neuron; the signed answer stays here."""
+    job = job_for(digits, images[0])
+    assert desk_with(digits, honest, FullDisk()).answer(CHAIN, job) == Decline(
+        job.request_hash, DeclineReason.ENGINE_FAILED
+    )
 
 
 def test_refusals(digits, honest, images):
