@@ -7,7 +7,7 @@ ends one ends the session.
 
 import asyncio
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import aiohttp
@@ -45,7 +45,7 @@ _log = structlog.get_logger("neuron.session")
 class Credentials:
     """Say who connects: key, software, jobs held at most, and the only chain to sign for (None: any)."""
 
-    secret: bytes
+    secret: bytes = field(repr=False)
     software: str
     capacity: int
     only_chain: Hash32 | None = None

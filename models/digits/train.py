@@ -4,7 +4,8 @@
     python models/digits/train.py --check    only measure the committed artifact
 
 The split is committed (`split.json`), so that a later training is judged on the same 360 images. Training
-is float and differs between machines; the artifact that it once made is the model.
+is float: the same processor and library give the committed files again, byte for byte, others may give other
+weights and so another id. The artifact that it once made is the model.
 """
 
 import argparse

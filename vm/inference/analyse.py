@@ -16,6 +16,7 @@ from vm.inference.commitment import LEAF_BYTES, row_count
 from vm.inference.graph import Convolution, Graph, Node, Op, Pooling, Requantization
 from vm.inference.manifest import Tier
 from vm.inference.tensors import MAX_DIMENSION, DType, TensorType, code_of
+from vm.inference.wire import MAX_INPUT_BYTES, MAX_OUTPUT_BYTES
 
 INT32_LIMIT: Final = 1 << 31
 WEIGHT_LIMIT: Final = 127
@@ -91,11 +92,24 @@ def analyse(graph: Graph) -> Analysis:
     return Analysis(tuple(values), outputs, macs, witness_bytes)
 
 
-def require_tier(tier: Tier, analysis: Analysis) -> None:
-    """Refuse for the on-chain tier what no block could run; raises InvalidInput `model.too_large`."""
+def require_tier(tier: Tier, inputs: tuple[TensorType, ...], analysis: Analysis) -> None:
+    """Refuse what could never be run on its tier: by no block, or for want of a message that carries it.
+
+    Raises InvalidInput `model.too_large`.
+    """
     if tier is Tier.ON_CHAIN and analysis.macs > MAX_ON_CHAIN_MACS:
         raise InvalidInput(
             "model.too_large", "too costly for every node", macs=analysis.macs, limit=MAX_ON_CHAIN_MACS
+        )
+    input_bytes, output_bytes = (
+        sum(tensor.byte_count for tensor in tensors) for tensors in (inputs, analysis.outputs)
+    )
+    if tier is Tier.NEURON and (input_bytes > MAX_INPUT_BYTES or output_bytes > MAX_OUTPUT_BYTES):
+        raise InvalidInput(
+            "model.too_large",
+            "no message carries its input or output",
+            input=input_bytes,
+            output=output_bytes,
         )
 
 

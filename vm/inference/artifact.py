@@ -192,7 +192,7 @@ def _check_announcement(sections: _Sections) -> Announcement:
     analysis = analyse(graph)
     if (manifest.inputs, manifest.outputs, manifest.macs) != (graph.inputs, analysis.outputs, analysis.macs):
         raise InvalidInput("model.manifest", "the manifest's types or cost are not the graph's")
-    require_tier(manifest.tier, analysis)
+    require_tier(manifest.tier, manifest.inputs, analysis)
     _require_table_values(graph, sections.tables)
     return Announcement(manifest.model_id, manifest, graph, analysis, bytes(sections.tables))
 

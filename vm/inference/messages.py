@@ -113,7 +113,7 @@ class Decline:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Tell that the neuron lives: jobs held now, and answers signed since it started."""
+    """Tell that the neuron lives: jobs held now, and answers sent on this connection."""
 
     held: int
     answered: int

@@ -177,13 +177,28 @@ def test_on_chain_models_fit_a_block():
         Op.CONV2D,
         change(IMAGE, shape=(128, 128, 64)),
         (change(KERNEL, shape=(64, 3, 3, 64)), change(KERNEL_BIAS, shape=(64,))),
-        WINDOW,
+        (2, 2, *WINDOW[2:]),
     )
     analysis = analyse(graph)
     assert analysis.macs > MAX_ON_CHAIN_MACS
-    require_tier(Tier.NEURON, analysis)
+    require_tier(Tier.NEURON, graph.inputs, analysis)
     with pytest.raises(InvalidInput, match=r"model\.too_large"):
-        require_tier(Tier.ON_CHAIN, analysis)
+        require_tier(Tier.ON_CHAIN, graph.inputs, analysis)
+
+
+def test_neuron_models_fit_their_messages():
+    """What no job or answer could carry would have its callers wait for ever."""
+    fits = TensorType(DType.U8, (1 << 20,), 0, 255)
+    for source, accepted in ((fits, True), (change(fits, shape=((1 << 20) + 1,)), False)):
+        for nodes in ((Node(Op.RELU, 0),), (Node(Op.RELU, 0), Node(Op.ARGMAX, 1))):
+            graph = Graph((change(source, shape=(1, *source.shape, 1)),), (), nodes, (len(nodes),))
+            analysis = analyse(graph)
+            if accepted:
+                require_tier(Tier.NEURON, graph.inputs, analysis)
+                continue
+            require_tier(Tier.ON_CHAIN, graph.inputs, analysis)
+            with pytest.raises(InvalidInput, match=r"model\.too_large"):
+                require_tier(Tier.NEURON, graph.inputs, analysis)
 
 
 @pytest.mark.parametrize(

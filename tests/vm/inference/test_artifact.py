@@ -201,7 +201,7 @@ def test_claims_cost_nothing(lengths, code):
 
 
 def test_claimed_shape_allocates_nothing():
-    """A sound graph that declares 2^24 x 256 weights is refused by the length of its section."""
+    """A sound graph that declares 4 GiB of weights is refused by the length of its section."""
     entries = tuple(Constant(Role.WEIGHT, tensor) for tensor in (HUGE_WEIGHTS, HUGE_BIAS))
     graph = Graph((HUGE_SOURCE,), entries, (Node(Op.DENSE, 0, (0, 1)),), (1,))
     analysis = analyse(graph)
@@ -213,9 +213,9 @@ def test_claimed_shape_allocates_nothing():
     assert parse_announcement(joined((b"BITAIMDL", 0), [*pieces[:3], b""])).manifest == manifest
 
 
-HUGE_SOURCE = TensorType(DType.U8, (256,), 0, 16)
-HUGE_WEIGHTS = TensorType(DType.I8, (1 << 24, 256), -127, 127)
-HUGE_BIAS = TensorType(DType.I32, (1 << 24,), 0, 0)
+HUGE_SOURCE = TensorType(DType.U8, (16_384,), 0, 16)
+HUGE_WEIGHTS = TensorType(DType.I8, (1 << 18, 16_384), -127, 127)
+HUGE_BIAS = TensorType(DType.I32, (1 << 18,), 0, 0)
 
 
 @pytest.mark.parametrize(
