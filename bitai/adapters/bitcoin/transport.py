@@ -79,7 +79,11 @@ class RpcTransport:
         ca_file: str | None = None,
         observer: CallObserver = lambda _method, _outcome, _duration_ms: None,
     ) -> None:
-        """Make a client; nothing is sent yet. `transport` replaces the network in tests."""
+        """Make a client; nothing is sent yet. `transport` replaces the network in tests.
+
+        Raises ConfigError `l1.bad_url`.
+        """
+        _require_url(url)
         self.url = url
         self._limits = limits or TransportLimits()
         self._credentials = credentials
@@ -179,6 +183,25 @@ class RpcTransport:
             response.stream = _BoundedStream(response.stream, self._limits.answer_bytes)
         await response.aread()
         _require_message(response)
+
+
+def _require_url(url: str) -> None:
+    """Refuse an address that no call could reach, or that would show a password wherever it is shown."""
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        why, shown = str(error), ""
+    else:
+        usable = parts.scheme in ("http", "https") and parts.host
+        why = "" if usable else "it needs http:// or https:// and a host"
+        why, shown = ("it holds a user or a password", "") if parts.userinfo else (why, url)
+    if why:
+        raise ConfigError(
+            "l1.bad_url",
+            f"the URL of the Bitcoin node cannot be used: {why}",
+            fix="bitai-node run --l1-rpc http://127.0.0.1:8332 --l1-user NAME --l1-password-file FILE",
+            url=shown,
+        )
 
 
 class _BoundedStream(httpx.AsyncByteStream):

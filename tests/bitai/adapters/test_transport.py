@@ -261,6 +261,16 @@ async def test_probe_finds_what_a_node_lacks() -> None:
         assert len(server.calls) == asked
 
 
+@pytest.mark.parametrize(
+    "url", ["", "127.0.0.1:8332", "ftp://node", "http://", "http://node:port", "http://me:secret@node:8332"]
+)
+def test_a_url_that_cannot_be_used_is_refused(url: str) -> None:
+    """A typing mistake is no node that is away; a password in the URL would be shown wherever the URL is."""
+    with pytest.raises(ConfigError, match=r"l1\.bad_url") as caught:
+        RpcTransport(url, FixedCredentials("u", "p"), TestClock())
+    assert "secret" not in f"{caught.value} {caught.value.fix}"
+
+
 async def test_what_knows_no_blocks_is_no_bitcoin() -> None:
     """Another kind of server under the given URL is named as such at the start, and not waited for."""
     async with client(refuse(-32601, "the method getblockhash does not exist")) as transport:
