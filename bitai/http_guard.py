@@ -28,7 +28,8 @@ CONTENT_SECURITY_POLICY: Final = (
 _HEADERS: Final = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    # Under "no-referrer" a browser sends `Origin: null` with our own form, and so looks like a stranger.
+    "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 
@@ -110,7 +111,8 @@ def _is_ours(name: str, names: frozenset[str]) -> bool:
 
 
 def _is_foreign(request: web.Request) -> bool:
-    if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
-        return True
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:  # no page can set it; browsers send it to loopback and over TLS only
+        return site not in {"same-origin", "none"}
     origin = request.headers.get("Origin")
     return origin is not None and origin.partition("://")[2] != request.headers.get("Host")

@@ -166,7 +166,13 @@ async def test_names_that_the_page_answers_to(node, names, host, status):
 
 
 @pytest.mark.parametrize(
-    "headers", [{"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Host": "evil.example"}]
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Host": "evil.example"},
+    ],
 )
 async def test_forms_of_strangers_are_refused(client, world, headers):
     """A page elsewhere cannot make a visitor's browser use the faucet."""
@@ -180,6 +186,12 @@ async def test_own_forms_are_taken(client, world):
     origin = str(client.make_url("/")).rstrip("/")
     headers = {"Origin": origin, "Sec-Fetch-Site": "same-origin"}
     assert (await client.post("/faucet", data={"address": ADDRESS}, headers=headers)).status == 200
+    assert (await client.post("/faucet", data={"address": ADDRESS}, headers={"Origin": origin})).status == 200
+
+
+async def test_our_policy_leaves_our_form_its_origin(client):
+    """Under "no-referrer" browsers send `Origin: null` with a page's own form, which is a stranger's to us."""
+    assert (await client.get("/", headers=HTML)).headers["Referrer-Policy"] == "same-origin"
 
 
 async def test_no_faucet_where_coins_are_real(node):
