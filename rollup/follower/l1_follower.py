@@ -94,14 +94,16 @@ class L1Follower:
     async def poll(self) -> list[L1Event]:
         """Return the next events, at most one batch of them; empty when the node has nothing new.
 
-        Raises Temporary while the node is away, and ConfigError `l1.unknown_cursor`, `l1.below_start` when it
-        follows a chain that does not lead to where we are.
+        Raises Temporary while the node is away, or has not come as far as we have (`l1.behind`), and ConfigError
+        `l1.unknown_cursor`, `l1.below_start` when it follows a chain that does not lead to where we are.
         """
-        self._tip = await self._source.best_tip()
-        if self._tip == self._cursor:
+        self._tip = tip = await self._source.best_tip()
+        if tip == self._cursor:
             return []
-        left = await self._walk_back()
-        return [*left] if left else [*await self._walk_on(self._tip.height)]
+        if tip.height < self._floor_height:
+            raise self._behind(tip)
+        left = await self._walk_back(tip)
+        return [*left] if left else [*await self._walk_on(tip.height)]
 
     async def events(self, should_stop: Callable[[], bool] = lambda: False) -> AsyncIterator[L1Event]:
         """Yield events for ever, waiting out a node that is away; log each change of its state once."""
@@ -123,7 +125,14 @@ class L1Follower:
             if not batch:
                 await self._clock.sleep_ms(self._config.poll_ms)
 
-    async def _walk_back(self) -> list[Disconnected]:
+    def _behind(self, tip: ChainPoint) -> Temporary:
+        """A node that starts anew or indexes anew knows less than before, which takes nothing back."""
+        return Temporary(
+            "l1.behind",
+            f"the Bitcoin node is at block {tip.height}, we at {self._cursor.height}: it comes after",
+        )
+
+    async def _walk_back(self, tip: ChainPoint) -> list[Disconnected]:
         """Leave blocks until one is on the node's active chain; all of them at once, or none if it fails."""
         left: list[Disconnected] = []
         point = self._cursor
@@ -136,14 +145,11 @@ class L1Follower:
                     height=point.height,
                 )
             left.append(Disconnected(point.height, point.hash))
-            point = await self._find_parent(point)
+            point = await self._find_parent(point, tip)
+        if left and point == tip:
+            raise self._behind(tip)
         if left:
-            log.warning(
-                "bitcoin_reorg",
-                fork=_shown(point),
-                left=_shown(self._cursor),
-                joined=_shown(self._tip) if self._tip else None,
-            )
+            log.warning("bitcoin_reorg", fork=_shown(point), left=_shown(self._cursor), joined=_shown(tip))
             self._step_to(point)
         return left
 
@@ -155,7 +161,7 @@ class L1Follower:
                 return False
             raise
 
-    async def _find_parent(self, point: ChainPoint) -> ChainPoint:
+    async def _find_parent(self, point: ChainPoint, tip: ChainPoint) -> ChainPoint:
         """Return the block before one that left the chain: from memory, else from the node."""
         for older, newer in zip(self._trail, list(self._trail)[1:], strict=False):
             if newer == point:
@@ -163,6 +169,8 @@ class L1Follower:
         try:
             header = await self._source.header(point.hash)
         except Rejected as error:
+            if tip.height < self._cursor.height:
+                raise self._behind(tip) from error
             raise ConfigError(
                 "l1.unknown_cursor",
                 f"the node does not know block {display_hash(point.hash)}, which we have worked through",

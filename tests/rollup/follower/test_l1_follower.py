@@ -106,6 +106,7 @@ async def test_events_lead_to_the_nodes_chain(story: list[tuple[str, int]]) -> N
             for event in events:
                 reader.take(event)
     bitcoin.fuse = 0
+    bitcoin.mine(max(reader.chain[-1].height + 1 - bitcoin.tip.height, 1))
     await read_all(follower, reader)
     assert reader.chain == [block.point for block in bitcoin.chain()]
     assert follower.at_tip
@@ -206,3 +207,29 @@ async def test_damaged_blocks_are_asked_for_again(damage: str) -> None:
             await follower.poll()
     object.__setattr__(block, "raw", raw)
     assert [event.height for event in await follower.poll()] == [2, 3]
+
+
+@pytest.mark.parametrize("we", ["went on", "started anew"])
+async def test_a_node_that_knows_less_is_waited_for(we: str) -> None:
+    """A node that indexes anew, from its first block on, takes nothing back; another branch that outgrows ours does."""
+    bitcoin = FakeBitcoin()
+    bitcoin.mine(2)
+    start = bitcoin.tip
+    reader, follower = Reader(start), follow(bitcoin, start)
+    follower._floor_height = start.height
+    bitcoin.mine(5)
+    await read_all(follower, reader)
+    told, blocks = list(reader.chain), bitcoin.chain()
+    if we == "started anew":
+        follower = L1Follower(bitcoin, CountingClock(), told[-1], floor_height=start.height)
+    known, bitcoin.blocks = bitcoin.blocks, {}
+    for block in blocks[:-1]:
+        bitcoin.blocks[block.point.hash], bitcoin.tip = block, block.point
+        with pytest.raises(Temporary, match=r"l1\.behind"):
+            await follower.poll()
+    bitcoin.blocks, bitcoin.tip = known, blocks[-1].point
+    assert await follower.poll() == []
+    assert reader.chain == told
+    bitcoin.reorg(3)
+    await read_all(follower, reader)
+    assert reader.chain[-1] == bitcoin.tip
