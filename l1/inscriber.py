@@ -418,6 +418,8 @@ def _bump_stale(config: InscriberConfig, state: InscriberState) -> InscriberStat
         attempt = row.attempt
         if attempt is None or not is_stale(row, state.wallet.tip.height, config.fees.stale_blocks):
             settled = replace(row, stuck="") if row.stuck else row
+        elif not row.commit_is_located:
+            settled = row  # it is offered again first: a reveal may hang on it that a crash made us forget
         elif len(row.attempts) > config.fees.max_bumps:
             settled = replace(
                 row, stuck=f"its fee was raised {config.fees.max_bumps} times, as often as allowed"

@@ -145,6 +145,15 @@ class Row:
             for reveal in version.reveals
         )
 
+    @property
+    def commit_is_located(self) -> bool:
+        """Tell whether a node or a block has said where the current commit is; after a restart nobody has."""
+        attempt = self.attempt
+        if attempt is None:
+            return False
+        txid = attempt.commit.txid
+        return txid in self.heights or txid in self.present or txid in self.absent or txid in self.refusals
+
     def confirmations(self, tip_height: int) -> int:
         """Return how many blocks hold or follow the whole row, 0 while it is incomplete."""
         height = self.confirmed_height

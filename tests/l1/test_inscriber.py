@@ -237,6 +237,31 @@ def test_stuck_row_is_bumped_after_blocks_pass() -> None:
     assert rig.state.wallet.balance_sats == oracle_balance(bitcoin)
 
 
+def test_no_crash_orphans_a_reveal() -> None:
+    """Dying between a send and its record, a process that comes back late keeps the commit that a node has."""
+    crash_at, crashed = 0, True
+    while crashed:
+        crash_at, crashed = crash_at + 1, False
+        bitcoin = funded()
+        rig = Rig(bitcoin)
+        rig.enqueue([make_leaf(b"x" * 3_000, 1)])
+        rig.lines, rig.crash_at = 0, crash_at
+        try:
+            rig.run()
+        except Crash:
+            crashed = True
+        rig.crash_at = None
+        held = list(bitcoin.mempool)[:1]
+        bitcoin.mine(3, only=())
+        bitcoin.estimate = 20_000
+        rig.restart()
+        rig.run()
+        assert list(bitcoin.mempool)[: len(held)] == held, f"crash at line {crash_at}"
+        finish(rig)
+        assert inscribed(bitcoin) == {(1, 0): 1}
+    assert crash_at > 8
+
+
 def test_what_a_node_says_cannot_spoil_the_disk() -> None:
     """A node may refuse with a novel: its words are cut in the reason, and the stored row still opens."""
     bitcoin = funded()
