@@ -32,6 +32,7 @@ def float_layers(network: "torch.nn.Sequential", samples: "torch.Tensor") -> lis
     with torch.no_grad():
         for module in network.eval():
             before = tuple(value.shape[1:])
+            _require_rows(module, before)
             value = module(value)
             if isinstance(module, torch.nn.Flatten):
                 flattened = before
@@ -42,6 +43,16 @@ def float_layers(network: "torch.nn.Sequential", samples: "torch.Tensor") -> lis
     if layers and isinstance(layers[-1], ProductLayer):
         layers[-1] = replace(layers[-1], peak=None)
     return layers
+
+
+def _require_rows(module: Any, before: tuple[int, ...]) -> None:
+    """Refuse a flattening of some axes only, and a dense layer over the width of an image."""
+    from torch import nn
+
+    if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) != (1, -1):
+        raise InvalidInput("convert.layer", "a flattening takes every axis but the batch's")
+    if isinstance(module, nn.Linear) and len(before) != 1:
+        raise InvalidInput("convert.layer", "a dense layer reads rows; flatten the image first", shape=before)
 
 
 def _append(layers: list[Layer], module: Any, flattened: tuple[int, ...] | None) -> None:
@@ -129,6 +140,8 @@ def _pool(module: Any) -> PoolLayer:
     maximum = isinstance(module, nn.MaxPool2d)
     if module.ceil_mode or (maximum and _pair(module.dilation) != (1, 1)):
         raise InvalidInput("convert.pooling", "pooling with ceil_mode or dilation has no integer form")
+    if not maximum and module.divisor_override is not None:
+        raise InvalidInput("convert.pooling", "an average divides by the number of its elements")
     if not maximum and any(pad) and module.count_include_pad:
         raise InvalidInput(
             "convert.pooling", "average pooling must not count its padding (count_include_pad)"

@@ -179,7 +179,8 @@ def _product(builder: GraphBuilder, layer: ProductLayer, scale: float, target: f
 
 def _clamp(layer: ProductLayer) -> Requantization:
     if layer.peak is None:
-        return Requantization(DType.I32, -SOFTMAX_LOGIT_LIMIT, SOFTMAX_LOGIT_LIMIT)
+        least = 0 if layer.rectified else -SOFTMAX_LOGIT_LIMIT
+        return Requantization(DType.I32, least, SOFTMAX_LOGIT_LIMIT)
     return Requantization(DType.I8, 0 if layer.rectified else -CODE_LIMIT, CODE_LIMIT)
 
 

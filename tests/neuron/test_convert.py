@@ -59,6 +59,7 @@ NETWORKS = {
         nn.ReLU(),
         nn.Linear(16, 10),
     ),
+    "rectified": lambda: trained(nn.Flatten(), nn.Linear(2 * 8 * 9, 10), nn.ReLU()),
 }
 
 
@@ -127,7 +128,10 @@ def test_fixed_point_refuses(factor):
         ((nn.Conv2d(2, 4, 3, padding="same"),), "convert.padding"),
         ((nn.Conv2d(2, 4, 3), nn.AvgPool2d(2, padding=1)), "convert.pooling"),
         ((nn.Conv2d(2, 4, 3), nn.MaxPool2d(2, ceil_mode=True)), "convert.pooling"),
+        ((nn.Conv2d(2, 4, 3), nn.AvgPool2d(2, divisor_override=1)), "convert.pooling"),
         ((nn.Conv2d(2, 4, 3), nn.Flatten()), "convert.last_layer"),
+        ((nn.Linear(9, 4),), "convert.layer"),
+        ((nn.Flatten(2), nn.Linear(72, 4)), "convert.layer"),
     ],
 )
 def test_what_cannot_be_kept_is_refused(modules, code):
