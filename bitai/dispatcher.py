@@ -118,7 +118,11 @@ class Dispatcher:
         self._apply(Left(neuron))
 
     def declined(self, neuron: Address, request_hash: Hash32, reason: DeclineReason) -> None:
-        """A neuron gave a job back."""
+        """A neuron gave a job back; what it does not hold it cannot give."""
+        question = self._state.questions.get(request_hash)
+        if question is None or question.asker != neuron:
+            self._metrics.count("infer_refused_total", code="unasked")
+            return
         log.info("neuron declined", neuron=neuron.hex(), request=request_hash.hex(), reason=reason.name)
         self._apply(Declined(neuron, request_hash))
 

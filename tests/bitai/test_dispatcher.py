@@ -15,6 +15,7 @@ from neuron.worker import Connection, work
 from primitives.errors import Rejected
 from primitives.hashes import sha256
 from primitives.ids import Hash32
+from rollup.dispatch.events import Declined
 from rollup.dispatch.state import DispatchConfig
 from tests.bitai.neuron_peer import connected
 from tests.bitai.rig import DIGIT_IMAGES, DIGITS, MODELS, Rig, asking_world, digit_facts
@@ -180,6 +181,19 @@ async def test_declining_and_leaving_pass_the_job_on():
             await first.send(Goodbye("neuron.stopping", "bye"))
         async with serving(rig):
             await rig.until(lambda: rig.receipt(done))
+
+
+async def test_declining_what_was_not_asked_costs_nothing():
+    """A neuron that gives back jobs it does not hold is counted, and the books are not gone over for it."""
+    async with Rig(asking_world()) as rig, connected(rig.neuron_url) as idler:
+        await idler.join(NEURON_SECRETS[2], [DIGITS.model_id])
+        stepped = []
+        original = rig.dispatcher._apply
+        rig.dispatcher._apply = lambda event: stepped.append(event) or original(event)
+        for number in range(50):
+            await idler.send(Decline(Hash32(sha256(b"%d" % number)), DeclineReason.QUEUE_FULL))
+        await rig.until(lambda: rig.metrics.read("infer_refused_total", code="unasked") == 50)
+        assert not any(isinstance(each, Declined) for each in stepped)
 
 
 async def test_strangers_do_not_get_in():
