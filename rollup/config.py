@@ -143,7 +143,7 @@ class RollupConfig:
         """Read and check a file; raises ConfigError `config.malformed`, `config.identity`, and as `check`."""
         try:
             document = json.loads(text, parse_float=_refuse_number, parse_constant=_refuse_number)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the latter for brackets without end
             raise _malformed(f"not JSON: {error}") from error
         top = _object(document, {"genesis_part", "identity"})
         config = _from_json(top["genesis_part"])

@@ -169,7 +169,7 @@ def test_a_file_that_is_not_quite_right(change, code):
     assert code_of(RollupConfig.from_json, edited(change)) == code
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", '{"identity": NaN}', "\x00", '{"a":1e3}'])
+@pytest.mark.parametrize("text", ["", "[]", "null", '{"identity": NaN}', "\x00", '{"a":1e3}', "[" * 200_000])
 def test_what_is_no_configuration(text):
     """Anything else is malformed, whatever it is."""
     assert code_of(RollupConfig.from_json, text) == "config.malformed"
