@@ -161,8 +161,8 @@ class BitcoinNode:
         match answer:
             case [{"allowed": True}]:
                 return SendOutcome(Verdict.ACCEPTED)
-            case [{"allowed": False} as result]:
-                return verdict_of_text(str(result.get("reject-reason", "")))
+            case [{"reject-reason": str(reason)}]:  # btcd leaves `allowed` out when it is false
+                return verdict_of_text(reason)
         raise Temporary("l1.bad_answer", "the node gave no single result", answer=str(answer)[:200])
 
     async def in_mempool(self, txid: Txid) -> bool:

@@ -97,7 +97,8 @@ class ProfileServer:
         outcome = await self.bitcoin.test_accept(bytes.fromhex(raws[0]))
         if outcome.verdict is Verdict.ACCEPTED:
             return [{"allowed": True}]
-        return [{"allowed": False, "reject-reason": self.profile["reject_reasons"][outcome.verdict.name]}]
+        reason = self.profile["reject_reasons"][outcome.verdict.name]
+        return [{**self.profile["refused"], "reject-reason": reason}]
 
     def _entry(self, name: str) -> dict[str, Any]:
         if Txid(parse_display_hash(name)) not in self.bitcoin.mempool:
