@@ -189,7 +189,11 @@ class NodeReport:
             output_bytes_max=facts.output_bytes,
             callable=answerable,
             neurons=0 if on_chain else len(eligible),
-            price_gas=rules.infer_gas(int(facts.tier), facts.macs, facts.output_bytes) if rules else None,
+            price_gas=(
+                rules.infer_gas(int(facts.tier), facts.macs, facts.output_bytes, facts.input_bytes)
+                if rules
+                else None
+            ),
             reason="" if answerable else "no eligible neuron",
         )
 

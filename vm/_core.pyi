@@ -244,8 +244,11 @@ class Rules:
     neuron_mac_limit: Final[int]
     infer_opcode: Final[int | None]
 
-    def infer_gas(self, tier: int, macs: int, max_output: int) -> int:
-        """Full price in gas of one call: base + ceil(MACs x mac_gas / 1000) [+ record bytes x byte_gas]."""
+    def infer_gas(self, tier: int, macs: int, max_output: int, argument_bytes: int = 0) -> int:
+        """Full price in gas of one call: base gas + ceil(MACs x mac_gas / 1000) [+ record bytes x byte_gas].
+
+        Base gas: base + 6 a word of the `argument_bytes` that input and params have together.
+        """
 
 @final
 class BlockEnv:

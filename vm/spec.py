@@ -19,8 +19,8 @@ NEURON_MACS: Final = 4_000_000_000
 class InferPrices:
     """Gas for a model call: base + MACs x mac_gas / 1,000, and record bytes x byte_gas on the neuron tier.
 
-    Chosen so that the largest neuron call, a whole block's lane, fits a transaction's 16,777,216 gas, and a
-    record byte costs what a calldata byte does.
+    What the call hands over comes on top, by the word as for KECCAK256. Chosen so that the largest neuron call,
+    a whole block's lane, fits a transaction's 16,777,216 gas, and a record byte costs what a calldata byte does.
     """
 
     base_gas: int = 10_000

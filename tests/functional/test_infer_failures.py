@@ -51,7 +51,8 @@ TRY_READ = keccak256(b"tryRead(bytes32,bytes)")[:4]
 PEEK = keccak256(b"peek(bytes32,bytes)")[:4]
 DIGIT_NOT_READ = "0x" + keccak256(b"DigitNotRead(address,bytes32,uint8)").hex()
 NO_ANSWER = keccak256(b"NoAnswer(bytes32,uint8)")[:4]
-BASE_GAS = 10_000
+BASE_GAS, WORD_GAS = 10_000, 6
+"""Of a call that gets no answer: so much, and so much for each word it hands over."""
 PLENTY_GAS = 8_000_000
 BAD_INPUT, UNKNOWN_MODEL = 1, 4
 NO_MODEL = "0x" + "ab" * 32
@@ -200,22 +201,22 @@ def test_what_needs_no_answer_needs_no_neuron(world: World, tier: str) -> None:
     """Every node finds these statuses itself: a receipt says so at once, for the base gas, and no record is left."""
     model, image = world.models[tier]["modelId"], next(world.images)
     cases = [
-        (encode_infer(NO_MODEL, image), UNKNOWN_MODEL),
-        (encode_infer(model, image[:-1]), BAD_INPUT),
-        (encode_infer(model, image + b"\0"), BAD_INPUT),
-        (encode_infer(model, b""), BAD_INPUT),
-        (encode_infer(model, image[:-1] + bytes([17])), BAD_INPUT),
-        (encode_infer(model, image, max_output=20), BAD_INPUT),
-        (encode_infer(model, image, params=b"hot"), BAD_INPUT),
+        (encode_infer(NO_MODEL, image), UNKNOWN_MODEL, 2),
+        (encode_infer(model, image[:-1]), BAD_INPUT, 2),
+        (encode_infer(model, image + b"\0"), BAD_INPUT, 3),
+        (encode_infer(model, b""), BAD_INPUT, 0),
+        (encode_infer(model, image[:-1] + bytes([17])), BAD_INPUT, 2),
+        (encode_infer(model, image, max_output=20), BAD_INPUT, 2),
+        (encode_infer(model, image, params=b"hot"), BAD_INPUT, 3),
     ]
     for opcode in (CALL, STATICCALL):
         contract = world.deploy(probe(opcode))
-        for data, status in cases:
+        for data, status, words in cases:
             receipt = world.run(contract, with_gas(PLENTY_GAS, data))
             assert receipt["status"] == "0x1"
             assert called(receipt).success
             assert called(receipt).answer == (status, b"")
-            assert int(receipt["inferGasUsed"], 16) == BASE_GAS
+            assert int(receipt["inferGasUsed"], 16) == BASE_GAS + WORD_GAS * words
             assert world.records(receipt) == []
 
 

@@ -20,6 +20,7 @@ from vm import _core
 
 OK, BAD_INPUT, UNAVAILABLE, UNKNOWN_MODEL = 0, 1, 3, 4
 RECORD_OVERHEAD = 128
+WORD_GAS = 6
 ON_CHAIN, NEURON = 0, 1
 
 Facts = tuple[int, int, int | None, int, bool]
@@ -55,6 +56,7 @@ class Infer:
     spent: Counter[int] = field(default_factory=Counter)
     wasted_gas: int = 0
     missing: str = "skip"
+    call_gas: int = 0
     asked: Counter[int] = field(default_factory=Counter)
     charges: list[tuple[int, bytes | None]] = field(default_factory=list)
     records: list[int] = field(default_factory=list)
@@ -77,12 +79,15 @@ class Infer:
     def __call__(self, evm: vm.Evm) -> None:
         """Run one call."""
         message = evm.message
-        charge_gas(evm, Uint(self.base_gas))
         arguments = decode_arguments(bytes(message.data))
         if arguments is None or (message.should_transfer_value and message.value):
+            charge_gas(evm, Uint(self.base_gas))
             self.charges.append((self.base_gas, None))
             evm.output = b""
             raise Revert
+        handed_over = len(arguments[1]) + len(arguments[2])
+        self.call_gas = self.base_gas + WORD_GAS * -(-handed_over // 32)
+        charge_gas(evm, Uint(self.call_gas))
         status, output = self.ask(evm, *arguments)
         padded = output + bytes(-len(output) % 32)
         words = [status, 64, len(output)]
@@ -120,7 +125,7 @@ class Infer:
         if status != OK:
             return self.refuse(status, evm, price)
         self.asked[ON_CHAIN] += macs
-        self.charges.append((self.base_gas + price, None))
+        self.charges.append((self.call_gas + price, None))
         return OK, output
 
     def look_up(
@@ -139,7 +144,7 @@ class Infer:
         self.asked[NEURON] += macs
         unused = (max_output - len(output)) * self.byte_gas
         evm.gas_left += Uint(unused)
-        self.charges.append((self.base_gas + price - unused, neuron))
+        self.charges.append((self.call_gas + price - unused, neuron))
         if record not in self.records:
             self.records.append(record)
         return OK, output
@@ -148,7 +153,7 @@ class Infer:
         """Answer without output for the base gas; what was charged beyond it comes back."""
         if evm is not None:
             evm.gas_left += Uint(price)
-        self.charges.append((self.base_gas, None))
+        self.charges.append((self.call_gas, None))
         return status, b""
 
     def over_budget(self, evm: vm.Evm, price: int, code: str) -> tuple[int, bytes]:

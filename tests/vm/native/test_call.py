@@ -180,7 +180,7 @@ def test_calls_ask_models_like_transactions(lab: Lab) -> None:
     answers = {parked.request.request_hash: (0, b"out", TO, 0)}
     result = code_call(lab, code, answers=answers)
     assert result.output[96:99] == b"out"
-    assert result.infer_gas == 1_000 + 5 + (128 + 3) * 16
+    assert result.infer_gas == 1_000 + 6 + 5 + (128 + 3) * 16
     assert [request.request_hash for request in result.requests] == list(answers)
     assert code_call(lab, code, missing="unavailable").output[31] == 3
     assert code_call(lab, code, missing="skip").code == "infer.no_record"
@@ -189,7 +189,7 @@ def test_calls_ask_models_like_transactions(lab: Lab) -> None:
     gas, _ = estimate(lab, CONTRACT, overrides=override, answers=answers)
     assert gas is not None
     # What is given back must be there first: the estimate covers the price of the whole max output.
-    assert gas > 21_000 + 1_000 + 5 + (128 + 8) * 16
+    assert gas > 21_000 + 1_000 + 6 + 5 + (128 + 8) * 16
 
 
 def test_an_estimate_runs_an_on_chain_model_once(lab: Lab) -> None:

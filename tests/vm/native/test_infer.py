@@ -19,8 +19,10 @@ FACTS = {
 }
 OK, BAD_INPUT, UNAVAILABLE, UNKNOWN_MODEL = 0, 1, 3, 4
 INPUT = b"\1\2\3\4"
-CHAIN_PRICE = 1_000 + 30
-NEURON_PRICE = 1_000 + 2_001 + (128 + 32) * 16
+BASE_GAS = 1_000 + 6
+"""Of a call that hands over one word."""
+CHAIN_PRICE = BASE_GAS + 30
+NEURON_PRICE = BASE_GAS + 2_001 + (128 + 32) * 16
 
 
 def asker(*, kind: int = a.CALL, after: bytes = b"") -> bytes:
@@ -155,7 +157,7 @@ def test_unavailable_mode_runs_on() -> None:
     lab = make_lab()
     outcome = run(lab, ask(NEURON_MODEL), missing="unavailable")[0]
     assert outcome.receipt is not None
-    assert (outcome.receipt.status, outcome.receipt.infer_gas) == (1, 1_000)
+    assert (outcome.receipt.status, outcome.receipt.infer_gas) == (1, BASE_GAS)
     assert (stored(lab, 1), stored(lab, 2)) == (96, UNAVAILABLE)
     outcome = run(lab, ask(NEURON_MODEL), missing="unavailable", answers=[answer(b"x")])[0]
     assert stored(lab, 2) == OK
@@ -169,8 +171,8 @@ def test_the_price_of_the_unused_part_comes_back() -> None:
         outcome = run(lab, ask(NEURON_MODEL), answers=[answer(bytes(length))])[0]
         assert outcome.receipt is not None
         assert outcome.receipt.infer_gas == NEURON_PRICE - (32 - length) * 16
-    assert lab.rules.infer_gas(1, 2_000_001, 32) == NEURON_PRICE
-    assert lab.rules.infer_gas(0, 30_000, 32) == CHAIN_PRICE
+    assert lab.rules.infer_gas(1, 2_000_001, 32, 4) == NEURON_PRICE
+    assert lab.rules.infer_gas(0, 30_000, 32, 4) == CHAIN_PRICE
 
 
 def test_an_answer_longer_than_paid_for_is_none() -> None:
@@ -232,7 +234,10 @@ def test_answers_without_a_run(
     lab = make_lab()
     outcome = run(lab, ask(model, data, params, max_output), missing="park")[0]
     assert outcome.receipt is not None
-    assert (outcome.receipt.status, outcome.receipt.infer_gas) == (1, 1_000)
+    assert (outcome.receipt.status, outcome.receipt.infer_gas) == (
+        1,
+        1_000 + 6 * -(-len(data + params) // 32),
+    )
     assert (stored(lab, 0), stored(lab, 1), stored(lab, 2)) == (2, 96, status)
     assert lab.runs == []  # type: ignore[attr-defined]
 
@@ -244,11 +249,26 @@ def test_a_model_that_refuses_its_input_costs_the_base_price() -> None:
     executor = lab.open()
     refused = {_core.request_hash(NEURON_MODEL, INPUT, b"", 32): (BAD_INPUT, b"no", None, -1)}
     outcomes = executor.run(decode(ask(CHAIN_MODEL), ask(NEURON_MODEL)), [None, refused])
-    assert [outcome.receipt.infer_gas for outcome in outcomes if outcome.receipt] == [1_000, 1_000]
+    assert [outcome.receipt.infer_gas for outcome in outcomes if outcome.receipt] == [BASE_GAS] * 2
     assert [outcome.used_records for outcome in outcomes] == [[], []]
     assert (executor.on_chain_macs_left, executor.neuron_macs_left) == (50_000_000, 4_000_000_000)
     lab.commit(executor)
     assert (stored(lab, 1), stored(lab, 2), lab.balance(NEURON)) == (96, BAD_INPUT, 0)
+
+
+@pytest.mark.parametrize("model", [CHAIN_MODEL, NEURON_MODEL, b"\x99" * 32])
+@pytest.mark.parametrize("length", [0, 1, 32, 33, 4_000])
+def test_what_a_call_hands_over_is_paid_by_the_word(model: bytes, length: int) -> None:
+    """Each node copies and hashes it whatever the answer: it costs what KECCAK256 costs, and never comes back.
+
+    Else a contract with a megabyte in memory keeps all nodes hashing for the base gas.
+    """
+    lab = make_lab()
+    for params in (b"", b"\1" * length):
+        paid = 1_000 + 6 * -(-(length + len(params)) // 32)
+        outcome = run(lab, ask(model, bytes(length), params))[0]
+        assert outcome.receipt is not None
+        assert (outcome.receipt.status, outcome.receipt.infer_gas) == (1, paid)
 
 
 def test_bad_calldata_reverts() -> None:
@@ -570,4 +590,4 @@ def test_max_output_zero_and_prices_that_overflow() -> None:
     outcome = run(lab, ask(CHAIN_MODEL, b"any length at all", max_output=0))[0]
     assert (stored(lab, 1), stored(lab, 2)) == (96, OK)
     assert outcome.receipt is not None
-    assert outcome.receipt.infer_gas == 1_001
+    assert outcome.receipt.infer_gas == BASE_GAS + 1

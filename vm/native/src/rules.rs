@@ -12,6 +12,9 @@ use crate::infer::host::Tier;
 const ELASTICITY: u64 = 2;
 /// A full or an empty block moves the base fee by one part in this (EIP-1559).
 const BASE_FEE_CHANGE_DENOMINATOR: u64 = 8;
+/// Gas of a word of what an INFER call hands over: every node copies and hashes it, whatever the answer, so it costs
+/// what KECCAK256 takes for the same.
+const ARGUMENT_WORD_GAS: u64 = 6;
 
 /// The parameters that execution reads; fields as in `vm/_core.pyi`.
 #[pyclass(frozen, module = "vm._core")]
@@ -56,11 +59,17 @@ impl Rules {
         }
     }
 
+    /// What a call costs before anything is looked at, and all that it costs without an answer.
+    pub(crate) fn base_gas(&self, argument_bytes: u64) -> u64 {
+        self.infer_base_gas.saturating_add(argument_bytes.div_ceil(32).saturating_mul(ARGUMENT_WORD_GAS))
+    }
+
     /// Price of one call, saturating: what does not fit 64 bits no transaction can pay.
-    pub(crate) fn price(&self, tier: Tier, macs: u64, max_output: u32) -> u64 {
+    pub(crate) fn price(&self, tier: Tier, macs: u64, argument_bytes: u64, max_output: u32) -> u64 {
         let run = u128::from(macs) * u128::from(self.infer_mac_gas);
         let run = u64::try_from(run.div_ceil(1_000)).unwrap_or(u64::MAX);
-        self.infer_base_gas.saturating_add(run).saturating_add(self.record_gas(tier, u64::from(max_output)))
+        let base = self.base_gas(argument_bytes);
+        base.saturating_add(run).saturating_add(self.record_gas(tier, u64::from(max_output)))
     }
 }
 
@@ -114,10 +123,11 @@ impl Rules {
         self.protocol_pool.as_slice()
     }
 
-    fn infer_gas(&self, tier: u8, macs: u64, max_output: u32) -> PyResult<u64> {
+    #[pyo3(signature = (tier, macs, max_output, argument_bytes = 0))]
+    fn infer_gas(&self, tier: u8, macs: u64, max_output: u32, argument_bytes: u64) -> PyResult<u64> {
         match tier {
-            0 => Ok(self.price(Tier::OnChain, macs, max_output)),
-            1 => Ok(self.price(Tier::Neuron, macs, max_output)),
+            0 => Ok(self.price(Tier::OnChain, macs, argument_bytes, max_output)),
+            1 => Ok(self.price(Tier::Neuron, macs, argument_bytes, max_output)),
             _ => Err(PyValueError::new_err("a tier is 0 or 1")),
         }
     }

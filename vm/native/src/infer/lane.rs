@@ -74,6 +74,8 @@ pub(crate) struct Turn {
     pub(crate) requests: Vec<Request>,
     pub(crate) stop: Option<Stop>,
     macs: [u64; 2],
+    /// What the running call costs if it gets no answer.
+    base_gas: u64,
 }
 
 impl Turn {
@@ -152,7 +154,10 @@ impl Lane {
         max_output: u32,
         gas_left: u64,
     ) -> Asked {
-        if gas_left < self.rules.infer_base_gas {
+        // Before anything is looked at, so that no node works for nothing.
+        let argument_bytes = input.len() as u64 + params.len() as u64;
+        self.turn.base_gas = self.rules.base_gas(argument_bytes);
+        if gas_left < self.turn.base_gas {
             return Asked::OutOfGas;
         }
         let facts = match self.facts(&model_id) {
@@ -168,7 +173,7 @@ impl Lane {
         if !facts.callable || facts.macs > self.rules.mac_limit(facts.tier) {
             return self.refuse(UNAVAILABLE);
         }
-        let gas = self.rules.price(facts.tier, facts.macs, max_output);
+        let gas = self.rules.price(facts.tier, facts.macs, argument_bytes, max_output);
         if gas > gas_left {
             return Asked::OutOfGas;
         }
@@ -308,7 +313,7 @@ impl Lane {
 
     /// An answer that is none: it costs the base gas only and has no output.
     fn refuse(&mut self, status: u8) -> Asked {
-        let gas = self.rules.infer_base_gas;
+        let gas = self.turn.base_gas;
         self.turn.charges.push(Charge { gas, neuron: None });
         Asked::Answer { gas, status, output: Bytes::new() }
     }
