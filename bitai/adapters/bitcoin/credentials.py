@@ -26,9 +26,7 @@ class CookieFile:
         try:
             user, colon, password = self.path.read_text(encoding="utf-8").strip().partition(":")
         except FileNotFoundError as error:
-            raise Temporary(
-                "l1.no_cookie", "the node has not written its cookie yet", path=str(self.path)
-            ) from error
+            raise Temporary("l1.no_cookie", f"the node has not written its cookie {self.path} yet") from error
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 "l1.unreadable_cookie",
@@ -37,7 +35,7 @@ class CookieFile:
                 why=str(error),
             ) from error
         if not colon:
-            raise Temporary("l1.no_cookie", "the cookie file is empty", path=str(self.path))
+            raise Temporary("l1.no_cookie", f"the cookie file {self.path} is empty")
         return user, password
 
 
