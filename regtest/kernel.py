@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, NamedTuple
 import pbk
 import pbk.capi.bindings as capi
 from pbk.log import LoggingOptions, logging_set_options
+from pbk.notifications import NotificationInterfaceCallbacks
 from pbk.script import PrecomputedTransactionData
 
 from primitives.bitcoin.header import HEADER_BYTES, parse_header
@@ -75,10 +76,19 @@ class _Journal:
             block_connected=self._connected,
             block_disconnected=self._disconnected,
         )
+        self.failure = ""
+        """What the engine could not do with its files, since the last call."""
+        self.notifications = NotificationInterfaceCallbacks(
+            fatal_error=self._failed, flush_error=self._failed
+        )
 
     def take(self) -> list[KernelEvent | str]:
         taken, self.entries = self.entries, []
+        self.failure = ""
         return taken
+
+    def _failed(self, _user: object, message: Any, length: int) -> None:
+        self.failure = ctypes.string_at(message, length).decode("utf-8", "replace")
 
     def _log(self, message: str) -> None:
         if message.startswith(_VALIDATION_PREFIX) or _REFUSED_MARK in message:
@@ -114,6 +124,7 @@ class Kernel:
         options = pbk.ContextOptions()
         options.set_chainparams(pbk.ChainParameters(pbk.ChainType.REGTEST))
         options.set_validation_interface(self._journal.callbacks)
+        options.set_notifications(self._journal.notifications)
         self._context = pbk.Context(options)
         manager_options = pbk.ChainstateManagerOptions(
             self._context, str(directory), str(directory / "blocks")
@@ -165,7 +176,11 @@ class Kernel:
         return _HEADER_WORDS.get(state.block_validation_result, "invalid-header")
 
     def process(self, block: ParsedBlock) -> Processed:
-        """Validate a block and make it the tip if it has the most work."""
+        """Validate a block and make it the tip if it has the most work.
+
+        Raises InvariantViolation `kernel.failed` when the engine cannot write or read its files, which says
+        nothing about the block.
+        """
         handle = _create(pbk.Block, capi.btck_block_create, block.raw)
         self._journal.take()
         refused = False
@@ -173,6 +188,8 @@ class Kernel:
             self._manager.process_block(handle)
         except pbk.ProcessBlockException:
             refused = True
+        if self._journal.failure:
+            raise InvariantViolation("kernel.failed", self._journal.failure)
         return _settle(self._journal.take(), block.header.hash, refused=refused)
 
     def first_bad_input(self, raw_transaction: bytes, spent: Sequence[SpentOutput]) -> int | None:

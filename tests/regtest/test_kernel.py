@@ -1,6 +1,7 @@
 """The kernel answers for every block and script, and nothing reaches it that could abort the process."""
 
 import dataclasses
+import resource
 
 import pytest
 
@@ -147,3 +148,21 @@ def test_headers_are_values(kernel):
     one, two = make(kernel, extra=1), make(kernel, extra=2)
     assert one.header.hash != two.header.hash
     assert dataclasses.replace(one.header).hash == one.header.hash
+
+
+def test_failing_files_are_no_verdict(tmp_path):
+    """When the engine cannot write a block down, that is not the block's fault: nobody may call it invalid."""
+    kernel = Kernel(tmp_path)
+    block = make(kernel)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(InvariantViolation) as caught:
+            kernel.process(block)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert caught.value.code == "kernel.failed"
+    kernel.close()
+    again = Kernel(tmp_path)
+    assert again.process(block).reason == ""
+    again.close()
