@@ -75,6 +75,12 @@ MAX_BATCH_REPLY_BYTES: Final = 64 * 1024 * 1024
 """Further calls of an array are not done; eight blocks of 4 MB in hex fit."""
 READ_BODY_SECONDS: Final = 30.0
 """Core's `-rpcservertimeout`: a client that stops in the middle of a request gives its place up."""
+MAX_CONNECTIONS: Final = 256
+"""Each is a file descriptor, of which a process often has 1,024, and the databases need some."""
+FIRST_REQUEST_SECONDS: Final = 30.0
+"""How long a new connection may say nothing whole."""
+IDLE_SECONDS: Final = 75.0
+"""How long a connection is kept between two requests."""
 MIN_FREE_BYTES: Final = 80 * 1024 * 1024
 """The kernel does not open with less than 50 MiB free, and grows its files by 17 MiB at a time."""
 MAX_PAYOUT_WEIGHT: Final = 6_000

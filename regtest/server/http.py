@@ -5,7 +5,7 @@ import base64
 import binascii
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -23,9 +23,15 @@ logger = logging.getLogger(__name__)
 class RpcServer:
     """Takes request bodies, hands them on, and sends what comes back."""
 
-    def __init__(self, credentials: Credentials, answer: Callable[[bytes], Awaitable[Reply]]) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        answer: Callable[[bytes], Awaitable[Reply]],
+        note_request: Callable[[Any], None] = lambda _connection: None,
+    ) -> None:
         self._credentials = credentials
         self._answer = answer
+        self._note_request = note_request
         self._waiting = 0
 
     def application(self) -> web.Application:
@@ -36,15 +42,16 @@ class RpcServer:
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one HTTP request."""
+        self._note_request(request.protocol)
         if request.method != "POST":
             return web.Response(status=405, text="JSONRPC server handles only POST requests")
         given = _user_and_password(request.headers.get("Authorization", ""))
         if given is None:
-            return web.Response(status=401, headers=_CHALLENGE)
+            return _unauthorized()
         if not self._credentials.admits(given):
             logger.warning("incorrect password attempt from %s", request.remote)
             await asyncio.sleep(WRONG_PASSWORD_PAUSE_SECONDS)
-            return web.Response(status=401, headers=_CHALLENGE)
+            return _unauthorized()
         if self._waiting >= WORK_QUEUE_DEPTH:
             return web.Response(status=503, text="Work queue depth exceeded")
         self._waiting += 1
@@ -57,6 +64,13 @@ class RpcServer:
         finally:
             self._waiting -= 1
         return web.Response(status=reply.status, body=reply.body, content_type="application/json")
+
+
+def _unauthorized() -> web.Response:
+    """Return the challenge and end the connection: who has no password takes up no place."""
+    response = web.Response(status=401, headers=_CHALLENGE)
+    response.force_close()
+    return response
 
 
 def _user_and_password(header: str) -> bytes | None:

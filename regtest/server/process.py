@@ -6,7 +6,6 @@ that runs, save the mempool, flush the kernel and leave with status 0.
 """
 
 import asyncio
-import errno
 import logging
 import signal
 import time
@@ -17,13 +16,13 @@ from typing import Any, Final, TypeVar
 from aiohttp import web
 
 from primitives.errors import (
-    ConfigError,
     InvalidInput,
     InvariantViolation,
     Rejected,
     Temporary,
 )
 from regtest.clock import OffsetClock
+from regtest.limits import IDLE_SECONDS
 from regtest.node import Node
 from regtest.options import ServerOptions
 from regtest.rpc.dispatch import Dispatcher, Reply
@@ -32,6 +31,7 @@ from regtest.rpc.parameters import Arguments
 from regtest.rpc.registry import METHODS, with_help
 from regtest.server.http import RpcServer
 from regtest.server.instance import Credentials, InstanceLock, remove_cookie, write_cookie
+from regtest.server.listener import Listener
 from regtest.server.mempool_file import load_mempool, remove_mempool, save_mempool
 
 STOP_MESSAGE: Final = "regtest Bitcoin stopping"
@@ -50,6 +50,7 @@ class Server:
         self._started = time.monotonic()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kernel")
         self._dispatcher = Dispatcher(with_help([*METHODS.values(), *self._server_methods()]))
+        self._listener = Listener()
         self._failure: BaseException | None = None
 
     async def run(self, announce: Callable[[str], None]) -> None:
@@ -71,26 +72,27 @@ class Server:
 
     async def _serve(self, announce: Callable[[str], None]) -> None:
         runner = web.AppRunner(
-            RpcServer(self._credentials(), self._answer).application(),
+            RpcServer(self._credentials(), self._answer, self._listener.note_request).application(),
             access_log=None,
             shutdown_timeout=_GRACE_SECONDS,
+            keepalive_timeout=IDLE_SECONDS,
         )
         await runner.setup()
-        site = web.TCPSite(runner, self._options.host, self._options.port)
         try:
-            await _listen(site, self._options)
+            await self._listener.open(runner.server, self._options.host, self._options.port)
             self._watch_signals()
-            await self._work(runner, announce)
+            await self._work(announce)
         finally:
+            self._listener.close()
             await runner.cleanup()
             await self._close_node()
             remove_cookie(self._options.directory)
 
-    async def _work(self, runner: web.AppRunner, announce: Callable[[str], None]) -> None:
+    async def _work(self, announce: Callable[[str], None]) -> None:
         await self._on_thread(self._open_node)
-        host, port = self._options.host, runner.addresses[0][1]
+        host = self._options.host
         shown = f"[{host}]" if ":" in host else host
-        announce(f"regtest Bitcoin ready at http://{shown}:{port} ({self._status_line()})")
+        announce(f"regtest Bitcoin ready at http://{shown}:{self._listener.port} ({self._status_line()})")
         miner = asyncio.create_task(self._mine_on_interval())
         miner.add_done_callback(self._note_end_of_mining)
         try:
@@ -203,22 +205,3 @@ class Server:
 
         loop = asyncio.get_running_loop()
         return Method("uptime", uptime), Method("stop", stop)
-
-
-async def _listen(site: web.TCPSite, options: ServerOptions) -> None:
-    """Take the port; raises ConfigError `server.port_in_use`, `server.cannot_listen`."""
-    port = options.port
-    try:
-        await site.start()
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise ConfigError(
-                "server.cannot_listen",
-                f"cannot listen on {options.host}, port {port}: {error.strerror}",
-                fix="choose a --port above 1023 and --bind 127.0.0.1",
-            ) from error
-        raise ConfigError(
-            "server.port_in_use",
-            f"port {port} is in use by another process",
-            fix=f"choose another with --port, or see who has it: ss -ltnp 'sport = :{port}'",
-        ) from error

@@ -66,17 +66,9 @@ async def test_calls_during_the_start_are_told_to_wait(tmp_path, monkeypatch):
         open_node(server)
 
     monkeypatch.setattr(Server, "_open_node", slowly)
-    listened = asyncio.get_running_loop().create_future()
-    start = aiohttp.web.TCPSite.start
-
-    async def note_port(site):
-        await start(site)
-        listened.set_result(site._server.sockets[0].getsockname()[1])
-
-    monkeypatch.setattr(aiohttp.web.TCPSite, "start", note_port)
     running = Running(tmp_path)
-    port = await listened
     await asyncio.to_thread(entered.wait, 30)
+    port = running.server._listener.port
     status, reply = await post(port, running.cookie, "getblockcount")
     assert (status, reply["error"]["code"]) == (500, -28)
     leave.set()
