@@ -117,9 +117,13 @@ class Wallet:
         owned += [OwnedCoin(outpoint, coin, 0) for outpoint, coin in self._unconfirmed()]
         return [entry for entry in owned if self._pool.spender(entry.outpoint) is None]
 
-    def balance_sats(self) -> int:
+    def balance_sats(self, least_confirmations: int = 0) -> int:
         """Return what can be spent now: mature coins, and what waits in the mempool from our own payments."""
-        return sum(entry.coin.value_sats for entry in self.unspent() if self._is_usable(entry))
+        return sum(
+            entry.coin.value_sats
+            for entry in self.unspent()
+            if entry.confirmations >= least_confirmations and self._is_usable(entry)
+        )
 
     def pay(self, outputs: Sequence[TxOut], feerate: int) -> Transaction:
         """Return a signed payment at a rate in sats per 1,000 vbytes, change to the faucet.

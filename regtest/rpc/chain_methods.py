@@ -195,6 +195,9 @@ def _find_transaction(node: Node, txid: bytes, args: Arguments) -> Any:
 def gettxspendingprevout(node: Node, args: Arguments) -> Any:
     """Tell for each output which transaction of the mempool spends it."""
     outputs = args.items("outputs")
+    options = args.value("options") or {}
+    if not options.keys() <= {"mempool_only"} or options.get("mempool_only", True) is not True:
+        raise RpcError(Code.INVALID_PARAMETER, "only the mempool is searched, and only ids are returned")
     if not outputs:
         raise RpcError(Code.INVALID_PARAMETER, "Invalid parameter, outputs are missing")
     answers = []

@@ -29,14 +29,16 @@ def getnewaddress(node: Node, args: Arguments) -> Any:
     return address_of_script(node.wallet.new_script())
 
 
-def getbalance(node: Node, _args: Arguments) -> Any:
-    """Return what the faucet can spend now."""
-    return to_json(node.wallet.balance_sats())
+def getbalance(node: Node, args: Arguments) -> Any:
+    """Return what the faucet can spend now, of coins with at least so many confirmations."""
+    return to_json(node.wallet.balance_sats(args.integer("minconf")))
 
 
 def listunspent(node: Node, args: Arguments) -> Any:
     """List the faucet's coins that can be spent."""
     least, most = args.integer("minconf"), args.integer("maxconf")
+    if args.value("query_options"):
+        raise RpcError(Code.INVALID_PARAMETER, "query_options is not supported by the faucet")
     wanted = None
     if args.value("addresses") is not None:
         wanted = {_address(item) for item in args.items("addresses")}

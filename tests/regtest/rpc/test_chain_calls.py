@@ -132,6 +132,12 @@ def test_outputs(rpc, node):
     answers = rpc.gettxspendingprevout([{"txid": txid, "vout": 0}, {"txid": new, "vout": 0}])
     assert answers[0]["spendingtxid"] == new
     assert "spendingtxid" not in answers[1]
+    asked = [{"txid": txid, "vout": 0}]
+    assert rpc.gettxspendingprevout(asked, {"mempool_only": True}) == answers[:1]
+    for options in ({"mempool_only": False}, {"return_spending_tx": True}, {"anything": 1}):
+        with pytest.raises(RpcFailure) as caught:
+            rpc.gettxspendingprevout(asked, options)
+        assert caught.value.code == -8
     node.mine(OPEN_SCRIPT)
     assert rpc.gettxout(txid, 0, False) is None
     assert rpc.gettxout(new, 0)["confirmations"] == 1

@@ -23,6 +23,9 @@ def test_balance_and_payment(rpc, node):
     fee = rpc.getmempoolentry(txid)["fees"]["base"]
     assert abs(balance - fee - rpc.getbalance()) < 1e-9
     assert rpc.listunspent(0, 0, [address])[0]["amount"] == 1.25
+    assert 0 < rpc.getbalance("*", 1) < rpc.getbalance("*", 0) == rpc.getbalance()
+    assert rpc.getbalance("*", 10**6) == 0
+    assert failure(rpc.listunspent, 1, 9, None, True, {"minimumAmount": 1}).code == -8
     node.mine(b"\x51")
     (coin,) = rpc.listunspent(1, 9_999_999, [address])
     assert (coin["txid"], coin["confirmations"], coin["safe"]) == (txid, 1, True)
