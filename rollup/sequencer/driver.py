@@ -200,9 +200,10 @@ class Sequencer:
     def _sort(self, chosen: Sequence[PooledTransaction], outcomes: Sequence[Outcome]) -> None:
         included: list[bytes] = []
         dropped: list[bytes] = []
+        asking: list[tuple[PooledTransaction, InferenceRequest]] = []
         for transaction, outcome in zip(chosen, outcomes, strict=True):
             if outcome.kind == "parked" and outcome.request is not None:
-                self._park(transaction, outcome.request)
+                asking.append((transaction, outcome.request))
             elif outcome.kind == "included":
                 included.append(transaction.hash)
             elif outcome.code not in WAIT_CODES:
@@ -211,6 +212,8 @@ class Sequencer:
         self._pool.remove(dropped)
         for transaction_hash in (*included, *dropped):
             self._dispatch.settled(Hash32(transaction_hash))
+        for transaction, request in asking:  # last: asking may fail, and what is settled is told only once
+            self._park(transaction, request)
 
     def _park(self, transaction: PooledTransaction, request: InferenceRequest) -> None:
         """Hold a transaction back until its question is answered; one that cannot be asked now is offered again."""

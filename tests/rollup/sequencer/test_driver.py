@@ -152,12 +152,14 @@ async def test_each_outcome_has_its_consequence():
 async def test_what_could_not_be_asked_is_offered_again():
     """A question that the world was too slow for leaves nobody waiting for an answer that nobody gives."""
     b = bench()
-    (asking,) = b.admit(Fake(D, 0))
-    b.chain.script = {asking.hash: parked()}
+    asking, good, hopeless = b.admit(Fake(D, 0, max_priority_fee_per_gas=20), Fake(A, 0), Fake(C, 0))
+    b.chain.script = {asking.hash: parked(), hopeless.hash: Outcome("skipped", "tx.insufficient_funds")}
     b.dispatch.failures = [Temporary("chain.head_moves", "the head moves too fast to read it")]
     with pytest.raises(Temporary):
         await b.sequencer.make_block()
     assert b.pool.parked == 0
+    assert set(b.dispatch.done) == {good.hash, hopeless.hash}, "the others are sorted all the same"
+    assert hopeless.hash not in b.pool
     await b.sequencer.make_block()
     assert [each[0] for each in b.dispatch.asked] == [asking.hash]
     assert b.pool.parked == 1
