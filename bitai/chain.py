@@ -285,7 +285,8 @@ class ChainDriver:
             "l1.deep_reorg",
             f"Bitcoin left block {point.hash[::-1].hex()} at height {point.height}, deeper than finality "
             f"({self.config.parameters.finality_depth} blocks): finalized L2 blocks would have to move",
-            fix="check which Bitcoin branch is right, then start with an empty --datadir to follow it",
+            fix="check which Bitcoin branch is right; to follow this one, move the folder `chain` of the datadir away "
+            "and start again: the chain is rebuilt from Bitcoin, keys stay",
         )
 
     def _last_block_upto(self, height: int) -> int:

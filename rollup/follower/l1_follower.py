@@ -174,7 +174,7 @@ class L1Follower:
             raise ConfigError(
                 "l1.unknown_cursor",
                 f"the node does not know block {display_hash(point.hash)}, which we have worked through",
-                fix="point --l1-rpc at the node used before, or start with an empty datadir",
+                fix="point --l1-rpc at the node used before, or move the folder `chain` of the datadir away",
                 height=point.height,
             ) from error
         return ChainPoint(point.height - 1, header.previous)
