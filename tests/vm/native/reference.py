@@ -21,7 +21,7 @@ from ethereum_rlp import rlp
 from ethereum_types.bytes import Bytes32
 from ethereum_types.numeric import U64, U256, Uint
 
-from tests.vm.native.lab import CHAIN_ID, COINBASE, FEE_VAULT, Storage
+from tests.vm.native.lab import CHAIN_ID, FEE_VAULT, Storage
 from vm import _core
 
 
@@ -52,7 +52,7 @@ class Reference:
             state=self.state,
             block_gas_limit=Uint(env.gas_limit),
             block_hashes=[Hash32(hashes[number]) for number in known],
-            coinbase=Address(COINBASE),
+            coinbase=Address(env.coinbase),
             number=Uint(env.number),
             base_fee_per_gas=Uint(env.base_fee),
             time=U256(env.timestamp),

@@ -214,34 +214,39 @@ def run_chain(seed: int) -> None:
     assert reference.state_root() == lab.head.state_root
     traffic = Traffic(programs, senders)
     for _ in range(BLOCKS):
-        executor = lab.open()
-        reference.open(lab.env(), lab.hashes)
-        supply_before = reference.supply()
-        raws = []
-        for position in range(TRANSACTIONS):
-            raw = traffic.next()
-            raws.append(raw)
-            verdict, gas_used = run_one(executor, raw)
-            context = f"seed {seed} block {lab.head.number + 1} position {position}: {verdict!r}"
-            assert reference.run(raw) == gas_used, context
-            for sender in senders:
-                sender.nonce = nonce_of(reference, sender)
-        before = dict(lab.store)
-        at_once = lab.open()
-        at_once.run([tx for tx in _core.decode(raws, CHAIN_ID) if isinstance(tx, _core.Transaction)])
-        same = at_once.seal()
-        sealed = lab.commit(executor)
-        assert same.hash == sealed.hash, f"seed {seed}: one call or many, the block is the same"
-        assert same.writes == sealed.writes
-        expected = reference.close()
-        assert sealed.destroyed_wei == supply_before - reference.supply(), f"seed {seed}: destroyed coin"
-        header = sealed.header
-        got = {name: getattr(header, name) for name in expected}
-        assert got == expected, f"seed {seed} block {sealed.number}"
-        after = dict(lab.store)
-        lab.write(_core.decode_undo(sealed.undo))
-        assert lab.store == before, f"seed {seed}: undo leads back"
-        lab.store = after
+        run_block(lab, reference, traffic, f"seed {seed}")
+
+
+def run_block(lab: Lab, reference: Reference, traffic: Traffic, told: str, **changes: object) -> None:
+    """Make a random block on both machines, in an environment with some changes, and compare everything."""
+    executor = lab.open(**changes)
+    reference.open(lab.env(**changes), lab.hashes)
+    supply_before = reference.supply()
+    raws = []
+    for position in range(TRANSACTIONS):
+        raw = traffic.next()
+        raws.append(raw)
+        verdict, gas_used = run_one(executor, raw)
+        context = f"{told} block {lab.head.number + 1} position {position}: {verdict!r}"
+        assert reference.run(raw) == gas_used, context
+        for sender in traffic.senders:
+            sender.nonce = nonce_of(reference, sender)
+    before = dict(lab.store)
+    at_once = lab.open(**changes)
+    at_once.run([tx for tx in _core.decode(raws, CHAIN_ID) if isinstance(tx, _core.Transaction)])
+    same = at_once.seal()
+    sealed = lab.commit(executor)
+    assert same.hash == sealed.hash, f"{told}: one call or many, the block is the same"
+    assert same.writes == sealed.writes
+    expected = reference.close()
+    assert sealed.destroyed_wei == supply_before - reference.supply(), f"{told}: destroyed coin"
+    header = sealed.header
+    got = {name: getattr(header, name) for name in expected}
+    assert got == expected, f"{told} block {sealed.number}"
+    after = dict(lab.store)
+    lab.write(_core.decode_undo(sealed.undo))
+    assert lab.store == before, f"{told}: undo leads back"
+    lab.store = after
 
 
 def run_one(executor: _core.BlockExecutor, raw: bytes) -> tuple[object, int | None]:
