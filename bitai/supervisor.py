@@ -218,7 +218,10 @@ class Supervisor:
     def _say(self, child: _Child, line: bytes) -> None:
         text = line.decode(errors="replace").rstrip()
         child.tail.append(text)
-        self._sink(child.spec.name, text)
+        # Nobody may be reading us any more (a closed terminal, `| head`). The child's pipe must be emptied all
+        # the same, or it fills and the child stands still for ever at its next line.
+        with contextlib.suppress(OSError):
+            self._sink(child.spec.name, text)
 
     async def _stop_child(self, child: _Child) -> None:
         """Ask, wait, insist; its whole session goes, so that what it started goes too."""

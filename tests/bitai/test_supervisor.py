@@ -192,3 +192,22 @@ def _ended(descriptor: int, *, within_s: float) -> bool:
 
     ready, _, _ = select.select([descriptor], [], [], within_s)
     return bool(ready)
+
+
+async def test_a_child_speaks_on_when_nobody_listens():
+    """A sink that fails (a closed terminal) does not stop the reading: a full pipe would stop the child."""
+    first, last = asyncio.Event(), asyncio.Event()
+
+    def deaf(_child: str, line: str) -> None:
+        (last if line == "last" else first).set()
+        raise BrokenPipeError
+
+    supervisor = Supervisor(deaf)
+    try:
+        program = "print('first', flush=True); print('x\\n' * 200_000 + 'last', flush=True)"
+        await supervisor.start(_spec("talker", program + "; " + FOREVER))
+        async with asyncio.timeout(20):
+            await first.wait()
+            await last.wait()
+    finally:
+        await supervisor.stop()
