@@ -1,6 +1,7 @@
 """What the owner of a regtest node may do to it over HTTP: pay from the faucet, mine, reorganise Bitcoin."""
 
 import hmac
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
@@ -15,8 +16,8 @@ MAX_REORG_DEPTH: Final = 100
 MAX_FAUCET_SATS: Final = 100 * 100_000_000
 
 
-def add_admin_routes(app: web.Application, *, cookie: str, dev: DevControls | None) -> None:
-    """Add POST /admin/dev/faucet, /mine and /reorg, each for bearers of the cookie only."""
+def add_admin_routes(app: web.Application, *, cookie: str, dev: Callable[[], DevControls | None]) -> None:
+    """Add POST /admin/dev/faucet, /mine and /reorg, for bearers of the cookie only; `dev` gives what is there now."""
     routes = _AdminRoutes(cookie, dev)
     app.router.add_post("/admin/dev/faucet", routes.faucet)
     app.router.add_post("/admin/dev/mine", routes.mine)
@@ -24,7 +25,7 @@ def add_admin_routes(app: web.Application, *, cookie: str, dev: DevControls | No
 
 
 class _AdminRoutes:
-    def __init__(self, cookie: str, dev: DevControls | None) -> None:
+    def __init__(self, cookie: str, dev: Callable[[], DevControls | None]) -> None:
         self._expected = f"Bearer {cookie}".encode()
         self._dev = dev
 
@@ -56,9 +57,11 @@ class _AdminRoutes:
         return problem(Rejected("admin.no_cookie", "the cookie is missing or old", why=why), status=401)
 
     def _controls(self) -> DevControls:
-        if self._dev is None:
-            raise Rejected("admin.not_dev", "this node has no dev controls", why="they exist on regtest only")
-        return self._dev
+        dev = self._dev()
+        if dev is None:
+            why = "a node of role dev has them, once it is ready; every other has none"
+            raise Rejected("admin.not_dev", "this node has no dev controls", why=why, fix="bitai-node status")
+        return dev
 
 
 async def _body(request: web.Request) -> dict[str, Any]:

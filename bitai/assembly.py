@@ -6,7 +6,6 @@ import asyncio
 import os
 import sys
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
@@ -19,12 +18,13 @@ from bitai.bootstrap import make_regtest_chain, read_rollup_config
 from bitai.chain import ChainDriver
 from bitai.chain_service import ChainService
 from bitai.chain_thread import ChainThread
+from bitai.dev_accounts_told import tell_accounts
 from bitai.full_role import start_full_node
 from bitai.gauges import Gauges
 from bitai.health import AdminAccess, health_app
 from bitai.node_keys import NodeKeys, open_node_keys
 from bitai.node_parts import Parts
-from bitai.node_serving import serve_app
+from bitai.node_serving import listen
 from bitai.ports import choose_port
 from bitai.run_file import RunFile, remove_run_file
 from bitai.sequencer_role import build_sequencer
@@ -32,12 +32,13 @@ from bitai.status import Phase
 from bitai.supervisor import ChildSpec
 from bitai.system_clock import SystemClock
 from l1.ports import ChainPoint
-from primitives.errors import Temporary
+from primitives.errors import ConfigError, InvariantViolation, Temporary
 from rollup.follower.l1_follower import Connected, FollowerConfig, L1Follower
 from vm.executor import Executor
 from vm.stored_models import StoredModels
 
 if TYPE_CHECKING:
+    from bitai.config import NodeConfig
     from bitai.node import Node
     from bitai.status import DevControls
     from rollup.config import RollupConfig
@@ -52,16 +53,17 @@ PUBLIC_POLL_MS: Final = 1_000
 async def assemble(node: Node, stack: AsyncExitStack) -> None:
     """Start everything; what was started is stopped by `stack` in reverse."""
     config, report = node.config, node.report
-    cookie = config.files.new_cookie()
+    access = await _open_admin_door(node, stack)
+    given = _given_chain(config)
     clock = SystemClock()
     embedded = config.embedded_bitcoin
     report.enter(Phase.STARTING_BITCOIN if embedded else Phase.CONNECTING_BITCOIN, "Bitcoin")
     report.l1_url, credentials = await _bitcoin(node)
     transport = await stack.enter_async_context(RpcTransport(report.l1_url, credentials, clock))
     bitcoin = BitcoinNode(transport)
-    await _await_bitcoin(bitcoin, config.network)
+    await _await_bitcoin(bitcoin, config.network, report.l1_url)
     keys = open_node_keys(config.files, config.network) if config.role != "full" else None
-    rollup = await _rollup_config(node, keys, transport, bitcoin)
+    rollup = given or await _own_chain(config, keys, transport, bitcoin)
     report.enter(Phase.REPLAYING, "opening the chain database")
     opened = await _open_chain(node, stack, rollup, keys)
     parts = Parts(
@@ -76,20 +78,30 @@ async def assemble(node: Node, stack: AsyncExitStack) -> None:
         executor=opened.service.driver.executor,
         chain=opened.service,
         keys=keys,
-        cookie=cookie,
+        cookie=access.cookie,
     )
     report.enter(Phase.SYNCING, "following Bitcoin")
-    dev = await _start_role(parts)
+    access.dev = await _start_role(parts)
     node.spawn("follow bitcoin", _follow_bitcoin(parts))
-    admin = health_app(report, node.metrics, AdminAccess(cookie, dev))
-    await serve_app(parts, "metrics", admin, config.metrics_port)
     await _until_synced(node)
     _run_file(node).write(config.files)
-    stack.callback(remove_run_file, config.files)
     report.enter(Phase.READY, "serving")
     log.info("ready", **report.urls)
+    if config.role == "dev":
+        tell_accounts(as_json=config.json_logs)
     if config.demo:
         node.spawn("demonstration", _demonstrate(node))
+
+
+async def _open_admin_door(node: Node, stack: AsyncExitStack) -> AdminAccess:
+    """Serve health, status and metrics before anything that may take long, and say where."""
+    files = node.config.files
+    access = AdminAccess(files.new_cookie())
+    app = health_app(node.report, node.metrics, access)
+    await listen(node, stack, app, name="metrics", wanted=node.config.metrics_port)
+    stack.callback(remove_run_file, files)
+    _run_file(node).write(files)
+    return access
 
 
 async def _start_role(parts: Parts) -> DevControls | None:
@@ -123,6 +135,9 @@ async def _open_chain(
     secret = None if keys is None else keys.sequencer
     driver = await thread.run(ChainDriver, rollup, store, executor, sequencer_secret=secret)
     node.report.driver = driver
+    stack.callback(
+        setattr, node.report, "driver", None
+    )  # who asks for the status of a closing node reads no closed file
     return _Opened(store, thread, ChainService(driver, thread, node.metrics))
 
 
@@ -137,9 +152,8 @@ async def _bitcoin(node: Node) -> tuple[str, Credentials]:
     config = node.config
     if config.l1_rpc is not None:
         if config.l1_user is not None and config.l1_password_file is not None:
-            return config.l1_rpc, UserPassword(config.l1_user, Path(config.l1_password_file))
-        cookie = config.l1_cookie or Path.home() / ".bitcoin" / ".cookie"
-        return config.l1_rpc, CookieFile(Path(cookie))
+            return config.l1_rpc, UserPassword(config.l1_user, config.l1_password_file.expanduser())
+        return config.l1_rpc, CookieFile(config.cookie_path)
     port = choose_port(config.l1_port, name="the embedded Bitcoin", flag="--l1-port", may_move=True)
     folder = config.files.bitcoin
     argv = [sys.executable, "-m", "regtest", "--datadir", str(folder), "--port", str(port)]
@@ -161,28 +175,48 @@ async def _listens(port: int) -> bool:
     return True
 
 
-async def _await_bitcoin(bitcoin: BitcoinNode, network: str) -> None:
-    """Wait until Bitcoin answers, and make sure that it is the right one."""
-    told = False
+async def _await_bitcoin(bitcoin: BitcoinNode, network: str, url: str) -> None:
+    """Wait until Bitcoin answers, saying once for each reason why it does not, and require the right network."""
+    told = ""
     while True:
         try:
             await bitcoin.check_network(network)
         except Temporary as error:
-            if not told:
-                log.warning("waiting for Bitcoin", code=error.code, reason=error.message)
-                told = True
+            if error.code != told:
+                told = error.code
+                log.warning(
+                    "waiting for Bitcoin", url=url, code=told, reason=error.message, fix=_ASK, **error.details
+                )
             await asyncio.sleep(0.5)
             continue
         await bitcoin.probe()
         return
 
 
-async def _rollup_config(
-    node: Node, keys: NodeKeys | None, transport: RpcTransport, bitcoin: BitcoinNode
+_ASK: Final = "bitcoin-cli getblockchaininfo"
+
+
+def _given_chain(config: NodeConfig) -> RollupConfig | None:
+    """Read the chain that was named, before anything is waited for."""
+    if config.rollup_config is None:
+        return None
+    path = config.rollup_config.expanduser()
+    rollup = read_rollup_config(path)
+    if rollup.l1_network != config.network:
+        raise ConfigError(
+            "config.other_network",
+            f"the chain of {path} lives on {rollup.l1_network}, not on {config.network}",
+            fix=f"bitai-node run --network {rollup.l1_network} --rollup-config {path}",
+        )
+    return rollup
+
+
+async def _own_chain(
+    config: NodeConfig, keys: NodeKeys | None, transport: RpcTransport, bitcoin: BitcoinNode
 ) -> RollupConfig:
-    if node.config.rollup_config is not None or keys is None:
-        return read_rollup_config(Path(node.config.rollup_config or ""))
-    return await make_regtest_chain(node.config.files, keys, transport, bitcoin)
+    if keys is None:
+        raise InvariantViolation("config.no_chain", "a full node was started without a rollup configuration")
+    return await make_regtest_chain(config.files, keys, transport, bitcoin)
 
 
 async def _follow_bitcoin(parts: Parts) -> None:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
@@ -33,7 +34,9 @@ Network = Literal["regtest", "signet", "testnet4", "mainnet"]
 class NodeConfig(BaseSettings):
     """Settings of one node; a port of 0 means any free one. Unknown settings are errors."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix=ENVIRONMENT_PREFIX)
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True
+    )
 
     network: Network = Field(default="regtest", description="The Bitcoin network underneath")
     role: Literal["dev", "sequencer", "full"] = Field(
@@ -42,7 +45,7 @@ class NodeConfig(BaseSettings):
     )
     datadir: Path = Field(
         default_factory=lambda data: default_datadir(data["network"]),
-        description="Folder of chain, keys and logs; by default ~/.local/share/bitai/<network>",
+        description="Folder of chain and keys; by default ~/.local/share/bitai/<network>",
     )
     rollup_config: Path | None = Field(
         default=None, description="JSON file with the rules of the chain to follow"
@@ -98,6 +101,13 @@ class NodeConfig(BaseSettings):
         return self.l1_rpc is None
 
     @property
+    def cookie_path(self) -> Path:
+        """Where Bitcoin Core's cookie is looked for; unnamed, where Core keeps it by default on this network."""
+        if self.l1_cookie is not None:
+            return self.l1_cookie.expanduser()
+        return Path.home() / ".bitcoin" / ("" if self.network == "mainnet" else self.network) / ".cookie"
+
+    @property
     def files(self) -> DataDir:
         """The layout of the data folder."""
         return DataDir(self.datadir.expanduser())
@@ -121,8 +131,21 @@ def _contradictions(config: NodeConfig) -> tuple[tuple[bool, str], ...]:
             public and config.rollup_config is None,
             f"{config.network} needs rollup_config: which chain to follow",
         ),
+        (
+            config.l1_rpc is not None and not _is_url(config.l1_rpc, "http", "https"),
+            "l1_rpc is a URL such as http://127.0.0.1:8332",
+        ),
+        (
+            config.l1_rpc is not None and "@" in config.l1_rpc,
+            "l1_rpc holds no user and password, which logs would show: set l1_user and l1_password_file",
+        ),
         (config.sequencer_url is not None and config.role != "full", "sequencer_url is for role full"),
+        (
+            config.sequencer_url is not None and not _is_url(config.sequencer_url, "ws", "wss"),
+            "sequencer_url is a URL such as ws://127.0.0.1:8545",
+        ),
         (config.demo and config.role != "dev", "demo is for role dev"),
+        (config.demo and not config.neuron, "demo asks a neuron: leave out --no-neuron"),
         (
             (config.l1_user is None) != (config.l1_password_file is None),
             "l1_user and l1_password_file go together",
@@ -131,6 +154,14 @@ def _contradictions(config: NodeConfig) -> tuple[tuple[bool, str], ...]:
         (config.embedded_bitcoin and _has_credentials(config), "l1_cookie and l1_user need l1_rpc"),
         (len(set(fixed)) != len(fixed), f"two listeners share a port: {sorted(fixed)}"),
     )
+
+
+def _is_url(text: str, *schemes: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        return False
 
 
 def _has_credentials(config: NodeConfig) -> bool:
@@ -211,7 +242,7 @@ def _config_file(flags: Mapping[str, object], environment: Mapping[str, object])
 def _from_file(path: Path) -> dict[str, Any]:
     try:
         content = tomllib.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # a data folder that cannot be is told by who makes it
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(

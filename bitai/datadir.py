@@ -1,5 +1,6 @@
 """Where a node keeps its files, and the lock that gives one process the folder to itself."""
 
+import errno
 import fcntl
 import os
 import secrets
@@ -66,32 +67,35 @@ class DataDir:
         """Encrypted keys."""
         return self.root / "keystore"
 
-    @property
-    def logs(self) -> Path:
-        """What the child processes said."""
-        return self.root / "logs"
-
     def prepare(self) -> None:
         """Make the folders, for this user only.
 
         Raises ConfigError `datadir.unusable` when the place cannot be written.
         """
         try:
-            for folder in (self.root, self.chain, self.bitcoin, self.neuron, self.keystore, self.logs):
+            for folder in (self.root, self.chain, self.bitcoin, self.neuron, self.keystore):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(
-                "datadir.unusable",
-                f"the data folder {self.root} cannot be made",
-                why=error.strerror or str(error),
-                fix="bitai-node run --datadir ./data",
-            ) from error
+            raise self.unusable("made", error) from error
 
     def new_cookie(self) -> str:
-        """Write a fresh admin secret and return it."""
+        """Write a fresh admin secret and return it; raises ConfigError `datadir.unusable` (a full disk, say)."""
         cookie = secrets.token_hex(32)
-        write_atomically(self.cookie_file, cookie.encode())
+        try:
+            write_atomically(self.cookie_file, cookie.encode())
+        except OSError as error:
+            raise self.unusable("written", error) from error
         return cookie
+
+    def unusable(self, verb: str, error: OSError) -> ConfigError:
+        """Tell a person that the folder cannot be made or written, and what the system said."""
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        return ConfigError(
+            "datadir.unusable",
+            f"the data folder {self.root} cannot be {verb}",
+            why=error.strerror or str(error),
+            fix=f"df -h {self.root}" if full else "bitai-node run --datadir ./data",
+        )
 
     def read_cookie(self) -> str | None:
         """The running node's admin secret, or None where there is none for this user."""
@@ -111,9 +115,12 @@ class DataDirLock:
     def acquire(self) -> None:
         """Take the folder.
 
-        Raises ConfigError `datadir.locked` naming the process that has it.
+        Raises ConfigError `datadir.locked` naming the process that has it, or `datadir.unusable`.
         """
-        file = self._datadir.lock_file.open("a+")
+        try:
+            file = self._datadir.lock_file.open("a+")
+        except OSError as error:
+            raise self._datadir.unusable("written", error) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -126,9 +133,12 @@ class DataDirLock:
                 why=f"process {holder} holds its lock",
                 fix=f"bitai-node status --datadir {self._datadir.root}",
             ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        try:
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), str(os.getpid()).encode())
+        except OSError as error:
+            file.close()
+            raise self._datadir.unusable("written", error) from error
         self._file = file
 
     def release(self) -> None:

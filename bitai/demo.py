@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import sys
 import time
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -180,10 +183,17 @@ def _conclude(urls: DemoUrls, told: dict[str, Any], anchor: dict[str, Any]) -> N
         say(f"    cost         {row['costSats']:,} sats for {row['payloadBytes']:,} bytes of payload")
     say("")
     reader = told["reader"]
-    say("  next: read the stored answers with any Ethereum tool, for instance")
+    say("  next: look at the node")
+    say(f"    {command_name()} status")
+    say("  or read the stored answers with any Ethereum tool, for instance Foundry's")
     say(f"    cast call {reader} 'readingCount()(uint256)' --rpc-url {urls.rpc}")
-    say("  or look at the node with")
-    say("    bitai-node status")
+
+
+def command_name() -> str:
+    """Return how this command can be typed here: by its name if it is on PATH, else by the path that started us."""
+    if shutil.which("bitai-node") or Path(sys.argv[0]).name != "bitai-node":
+        return "bitai-node"
+    return sys.argv[0]
 
 
 def _draw(image: bytes) -> str:

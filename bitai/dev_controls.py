@@ -14,6 +14,7 @@ from vm.types import SATS_TO_WEI
 
 if TYPE_CHECKING:
     from bitai.adapters.bitcoin.transport import RpcTransport
+    from rollup.config import RollupConfig
     from rollup.sequencer.pool import Pool
     from vm.executor import Executor
 
@@ -32,12 +33,15 @@ class RegtestControls:
         executor: Executor,
         pool: Pool,
         submit: Callable[[bytes], Awaitable[Hash32]],
+        *,
+        rollup: RollupConfig,
     ) -> None:
         """Pay L1 coins from Bitcoin's faucet, L2 coins from the last of the public test accounts."""
         self._transport = transport
         self._executor = executor
         self._pool = pool
         self._submit = submit
+        self._rollup = rollup
 
     async def faucet(self, address: str, amount_sats: int) -> FaucetReceipt:
         """See `DevControls.faucet`."""
@@ -77,8 +81,14 @@ class RegtestControls:
     async def reorg(self, depth: int) -> ReorgReceipt:
         """See `DevControls.reorg`; the replaced blocks' transactions go back to the mempool."""
         height = int(await self._transport.call("getblockcount"))
-        if depth > height:
-            raise Rejected("reorg.too_deep", f"Bitcoin has only {height} blocks")
+        start, finality = self._rollup.l1_start.height, self._rollup.parameters.finality_depth
+        deepest = min(finality - 1, height - start)
+        if depth > deepest:
+            why = f"Bitcoin blocks are final {finality} deep, and this chain starts at block {start}"
+            fix = f"bitai-node dev reorg {max(1, deepest)}"
+            raise Rejected(
+                "reorg.too_deep", f"{depth} blocks are more than a node goes back", why=why, fix=fix
+            )
         old_tip = str(await self._transport.call("getbestblockhash"))
         lowest = await self._transport.call("getblockhash", height - depth + 1)
         await self._transport.call("invalidateblock", lowest, idempotent=False)

@@ -158,7 +158,8 @@ def _ask_bitcoin(config: NodeConfig) -> tuple[dict[str, Any], float | None]:
     address = urlsplit(config.l1_rpc or "")
     body = json.dumps({"jsonrpc": "1.0", "id": 0, "method": "getblockchaininfo", "params": []})
     secret = base64.b64encode(_credentials(config).encode()).decode()
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=_ASK_TIMEOUT_S)
+    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+    connection = kind(address.hostname or "", address.port, timeout=_ASK_TIMEOUT_S)
     try:
         connection.request("POST", "/", body, {"Authorization": f"Basic {secret}"})
         response = connection.getresponse()
@@ -180,11 +181,9 @@ def _skew_s(date: str | None) -> float | None:
 
 
 def _credentials(config: NodeConfig) -> str:
-    if config.l1_cookie is not None:
-        return config.l1_cookie.expanduser().read_text().strip()
     if config.l1_password_file is not None:
         return f"{config.l1_user}:{config.l1_password_file.expanduser().read_text().strip()}"
-    return ""
+    return config.cookie_path.read_text().strip()
 
 
 def _shown(config: NodeConfig) -> str:
@@ -198,8 +197,10 @@ def _engine(config: NodeConfig) -> tuple[Finding, ...]:
     if not config.neuron or config.role != "dev":
         return ()
     if find_spec("torch") is None:
-        fix = "pip install 'bitai-node[neuron]', or bitai-node run --no-neuron"
-        return (Finding("torch", Verdict.WARN, "torch is missing, no neuron can start", fix),)
+        fix = "pip install 'bitai-node[neuron]'"
+        return (
+            Finding("torch", Verdict.WARN, "torch is missing: the neuron computes on numpy, slower", fix),
+        )
     has_gpu = Path("/proc/driver/nvidia").exists() or Path("/dev/nvidia0").exists()
     return (
         Finding("torch", Verdict.OK, "found; " + ("an NVIDIA GPU is here" if has_gpu else "no GPU, on CPU")),

@@ -17,12 +17,12 @@ _SOURCE = web.AppKey("source", StatusSource)
 _METRICS = web.AppKey("metrics", Metrics)
 
 
-@dataclass(frozen=True)
+@dataclass
 class AdminAccess:
-    """Who may administer: bearers of the data folder's cookie. `dev` is None where coins are real."""
+    """Who may administer: bearers of the data folder's cookie. `dev` is None where coins are real, and at first."""
 
     cookie: str
-    dev: DevControls | None
+    dev: DevControls | None = None
 
 
 def health_app(source: StatusSource, metrics: Metrics, access: AdminAccess) -> web.Application:
@@ -35,7 +35,7 @@ def health_app(source: StatusSource, metrics: Metrics, access: AdminAccess) -> w
     app.router.add_get("/startupz", _startupz)
     app.router.add_get("/metrics", _metrics)
     app.router.add_get("/status", _status)
-    add_admin_routes(app, cookie=access.cookie, dev=access.dev)
+    add_admin_routes(app, cookie=access.cookie, dev=lambda: access.dev)
     return app
 
 

@@ -78,13 +78,21 @@ class Keystore:
         if path.exists():
             raise Rejected("keystore.exists", f"there is a key '{name}' already", fix="bitai-node keys list")
         if not password:
-            raise Rejected("keystore.no_password", "a key needs a password that is not empty")
+            why = "encryption under nothing would only look like safety"
+            fix = f"bitai-node keys new {name} --password-file FILE"
+            raise Rejected(
+                "keystore.no_password", "a key needs a password that is not empty", why=why, fix=fix
+            )
         key = StoredKey(name, network, "0x" + address_of(secret).hex(), xonly_public_key(secret).hex())
         salt, nonce = self._entropy(16), self._entropy(12)
         known = _known_part(key, stretch, salt)
         sealed = ChaCha20Poly1305(_stretched(password, salt, stretch)).encrypt(nonce, secret, _bound(known))
         content = known | {"nonce": nonce.hex(), "sealed": sealed.hex()}
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (
+            self._folder.parent,
+            self._folder,
+        ):  # a data folder made here is as private as a node's
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(path, json.dumps(content, indent=1).encode())
         return key
 
@@ -109,7 +117,10 @@ class Keystore:
             return cipher.decrypt(_hex(content, "nonce"), _hex(content, "sealed"), _bound(known))
         except InvalidTag as error:
             why = "the password is wrong, or the file was changed"
-            raise Rejected("keystore.wrong_password", f"key '{name}' stays locked", why=why) from error
+            fix = f"ls -l {path}"
+            raise Rejected(
+                "keystore.wrong_password", f"key '{name}' stays locked", why=why, fix=fix
+            ) from error
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):

@@ -36,7 +36,7 @@ admitted on another, mostly in native code; at Python's default of 5 ms each ret
 
 
 def run_node(config: NodeConfig) -> int:
-    """Run until SIGTERM, Ctrl-C or a fatal error; return the exit status."""
+    """Run until SIGTERM, Ctrl-C, a closed terminal or a fatal error; return the exit status."""
     import uvloop
 
     configure_logging(as_json=config.json_logs, level=config.log_level)
@@ -51,7 +51,7 @@ async def _main(config: NodeConfig) -> int:
     lock.acquire()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for each in (signal.SIGTERM, signal.SIGINT):
+    for each in _stop_signals():
         loop.add_signal_handler(each, stopping.set)
     node = Node(config, stopping)
     try:
@@ -88,12 +88,15 @@ class Node:
             await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
             if not starting.done():
                 starting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await starting
-            await waiting
-            self.report.enter(Phase.STOPPING, "closing what is open")
-            log.info("stopping")
-            await self._end_tasks()
+            try:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await starting
+                await waiting
+                self.report.enter(Phase.STOPPING, "closing what is open")
+                log.info("stopping")
+            finally:  # also when start-up failed: what runs must not outlive what it uses
+                waiting.cancel()
+                await self._end_tasks()
         if self._failure is not None:
             raise self._failure
         return EXIT_OK
@@ -119,6 +122,12 @@ class Node:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _stop_signals() -> list[signal.Signals]:
+    """List what asks us to stop: also a closed terminal, unless `nohup` said that it should not."""
+    signals = [signal.SIGTERM, signal.SIGINT]
+    return signals if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [*signals, signal.SIGHUP]
 
 
 def _log_child(name: str, line: str) -> None:

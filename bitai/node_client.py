@@ -32,7 +32,7 @@ class NodeClient:
     def _ask(self, method: str, path: str, body: bytes | None) -> Any:
         """Make the request.
 
-        Raises Temporary `node.unreachable`, and Rejected with the node's own code when it refuses.
+        Raises Temporary `node.unreachable` or `node.slow`, and Rejected with the node's own code when it refuses.
         """
         address = urlsplit(self.running.admin_url)
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
@@ -45,6 +45,13 @@ class NodeClient:
             connection.request(method, path, body=body, headers=headers)
             response = connection.getresponse()
             answer = json.loads(response.read(_MAX_ANSWER_BYTES))
+        except TimeoutError as error:
+            raise Temporary(
+                "node.slow",
+                f"the node (process {self.running.pid}) gave no answer within {_TIMEOUT_S:.0f} s",
+                why="it may still do what was asked",
+                fix="bitai-node status",
+            ) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise Temporary(
                 "node.unreachable",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from bitai.atomic_file import write_atomically
 from bitai.keystore import LIGHT, Keystore
-from primitives.errors import ConfigError
+from primitives.errors import ConfigError, Rejected
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ def password_file(files: DataDir) -> Path:
 def open_node_keys(files: DataDir, network: str) -> NodeKeys:
     """Unlock the node's keys; on regtest make what is missing.
 
-    Errors: `ConfigError` "keys.missing" elsewhere than on regtest, and those of the keystore.
+    Errors: `ConfigError` "keys.missing" elsewhere than on regtest, "keys.wrong_password", those of the keystore.
     """
     path = password_file(files)
     if not path.exists():
@@ -49,10 +49,11 @@ def open_node_keys(files: DataDir, network: str) -> NodeKeys:
             raise ConfigError(
                 "keys.missing",
                 f"the password of the node's keys is expected in {path}",
-                fix=f"bitai-node keys new sequencer --datadir {files.root}",
+                why="a node that starts without a person can ask nobody; type it after this command, end with Ctrl-D",
+                fix=f"install -m 600 /dev/stdin {path}",
             )
         write_atomically(path, secrets.token_hex(24).encode())
-    password = path.read_text().strip()
+    password = path.read_text().rstrip("\r\n")  # as `keys new --password-file` reads it
     store = Keystore(files.keystore)
     known = {key.name for key in store.list()}
     for name in NAMES:
@@ -61,10 +62,22 @@ def open_node_keys(files: DataDir, network: str) -> NodeKeys:
                 raise ConfigError(
                     "keys.missing",
                     f"the node has no key '{name}'",
-                    fix=f"bitai-node keys new {name} --datadir {files.root}",
+                    fix=f"bitai-node keys new {name} --network {network} --datadir {files.root} --password-file {path}",
                 )
             store.new(name, network=network, password=password, stretch=LIGHT)
-    return NodeKeys(**{name: store.unlock(name, password) for name in NAMES})
+    return NodeKeys(**{name: _unlock(files, store, name, password) for name in NAMES})
+
+
+def _unlock(files: DataDir, store: Keystore, name: str, password: str) -> bytes:
+    try:
+        return store.unlock(name, password)
+    except Rejected as error:
+        raise ConfigError(
+            "keys.wrong_password",
+            f"the password in {password_file(files)} does not open the node's key '{name}'",
+            why="the key was made under another password: put that one into the file, or let the node make a new key",
+            fix=f"mv {files.keystore / name}.json {files.keystore / name}.json.old",
+        ) from error
 
 
 def write_neuron_key(files: DataDir, keys: NodeKeys) -> Path:

@@ -17,8 +17,11 @@ from bitai.rpc.service import build_rpc
 from bitai.web.app import WebOptions, web_app
 
 if TYPE_CHECKING:
+    from contextlib import AsyncExitStack
+
     from bitai.chain import ChainUpdate
     from bitai.dispatcher import Dispatcher
+    from bitai.node import Node
     from bitai.node_parts import Parts
     from bitai.rpc.context import Sender
     from bitai.status import DevControls
@@ -31,18 +34,31 @@ CLOSE_GRACE_S: Final = 1.0
 async def serve_app(
     parts: Parts, name: str, app: web.Application, wanted: int, *, bind: str = "127.0.0.1"
 ) -> int:
+    """Serve an application as `listen` does; return the port."""
+    return await listen(parts.node, parts.stack, app, name=name, wanted=wanted, bind=bind)
+
+
+async def listen(
+    node: Node,
+    stack: AsyncExitStack,
+    app: web.Application,
+    *,
+    name: str,
+    wanted: int,
+    bind: str = "127.0.0.1",
+) -> int:
     """Serve an application on a port, in dev on a free one near it, and note its URL; return the port."""
-    config = parts.node.config
+    config = node.config
     flag = f"--{name}-port"
     port = choose_port(
         wanted, name=f"the {name} server", flag=flag, address=bind, may_move=config.role == "dev"
     )
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_GRACE_S)
     await runner.setup()
-    parts.stack.push_async_callback(runner.cleanup)
+    stack.push_async_callback(runner.cleanup)
     await web.TCPSite(runner, bind, port).start()
     scheme = "ws" if name == "neuron" else "http"
-    parts.node.report.urls[name] = f"{scheme}://{bind}:{port}"
+    node.report.urls[name] = f"{scheme}://{bind}:{port}"
     return port
 
 

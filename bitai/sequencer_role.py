@@ -78,7 +78,8 @@ class SequencerRole:
         node.spawn("post batches", self.batcher.run(node.stopping))
         dev = None
         if config.role == "dev":
-            dev = RegtestControls(parts.transport, parts.executor, self.pool, self.admission.submit)
+            submit = self.admission.submit
+            dev = RegtestControls(parts.transport, parts.executor, self.pool, submit, rollup=parts.rollup)
         await serve_rpc(parts, self.admission, feed=self.feed, dispatcher=self.dispatcher)
         await serve_web(parts, dev)
         if config.neuron and config.role == "dev":

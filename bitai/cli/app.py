@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from bitai.cli.command import report, wrong_usage
 from bitai.cli.config_show import config_group
 from bitai.cli.dev import dev
 from bitai.cli.doctor import doctor
@@ -33,9 +34,12 @@ def main() -> None:
     """Run the command line; the process ends with the exit code of the command."""
     try:
         code = root.main(prog_name="bitai-node", standalone_mode=False)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
+    except click.UsageError as error:
+        report(wrong_usage(error), as_json="--json" in sys.argv)
+        sys.exit(ExitCode.USAGE)
     except click.Abort:
         click.echo("Stopped.", err=True)
         sys.exit(ExitCode.ABORTED)

@@ -1,5 +1,6 @@
 """What every command has: examples, --json, and errors in four parts with a meaningful exit code."""
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
@@ -8,7 +9,7 @@ import click
 from click.exceptions import Exit
 
 from bitai.cli.exit_codes import exit_code_of
-from primitives.errors import BitaiError
+from primitives.errors import BitaiError, ConfigError, InvalidInput
 
 SCHEMA = 1
 
@@ -31,6 +32,10 @@ class NodeCommand(click.Command):
         except BitaiError as error:
             report(error, as_json=bool(ctx.params.get("as_json")))
             raise Exit(exit_code_of(error)) from error
+        except OSError as error:
+            refusal = refused_by_system(error)
+            report(refusal, as_json=bool(ctx.params.get("as_json")))
+            raise Exit(exit_code_of(refusal)) from error
 
 
 def datadir_options(function: Any) -> Any:
@@ -68,6 +73,24 @@ def report(error: BitaiError, *, as_json: bool) -> None:
     for label, part in (("why", why), ("fix", fix), ("code", error.code)):
         if part:
             click.echo(f"  {label:<5}{part}", err=True)
+
+
+def refused_by_system(error: OSError) -> ConfigError:
+    """Retell what the operating system refused: a full disk, a folder of another user."""
+    place = str(error.filename or ".")
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return ConfigError(
+        "system.refused",
+        f"the system refused to use {place}" if error.filename else "the system refused",
+        why=error.strerror or str(error) or type(error).__name__,
+        fix=f"df -h {place}" if full else f"ls -ld {place}",
+    )
+
+
+def wrong_usage(error: click.UsageError) -> InvalidInput:
+    """Retell what click could not make sense of, with the help that would have told."""
+    path = error.ctx.command_path if error.ctx is not None else "bitai-node"
+    return InvalidInput("cli.usage", error.format_message(), fix=f"{path} --help")
 
 
 def table(rows: Sequence[Sequence[object]], *, head: Sequence[str] = ()) -> str:

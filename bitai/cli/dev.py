@@ -53,7 +53,10 @@ def mine(*, blocks: int, network: str | None, datadir: str | None, as_json: bool
 @click.argument("depth", type=click.IntRange(1, 100))
 @datadir_options
 def reorg(*, depth: int, network: str | None, datadir: str | None, as_json: bool) -> None:
-    """Replace the last DEPTH Bitcoin blocks by a longer branch, and watch the node follow."""
+    """Replace the last DEPTH Bitcoin blocks by a longer branch, and watch the node follow.
+
+    DEPTH is less than the chain's finality depth (8 on regtest): finalized blocks never move.
+    """
     from bitai.node_client import NodeClient
 
     answer = NodeClient(datadir_of(network=network, datadir=datadir)).post(

@@ -1,6 +1,8 @@
 """`bitai-node keys`: make and list encrypted keys."""
 
+import warnings
 from dataclasses import asdict
+from getpass import GetPassWarning
 from pathlib import Path
 
 import click
@@ -17,7 +19,7 @@ def keys() -> None:
 
 @keys.command(
     cls=NodeCommand,
-    examples=("bitai-node keys new batcher", "bitai-node keys new batcher --password-file secret.txt --json"),
+    examples=("bitai-node keys new savings", "bitai-node keys new savings --password-file secret.txt --json"),
 )
 @click.argument("name")
 @click.option("--password-file", type=click.Path(path_type=Path), help="Read the password from a file.")
@@ -62,10 +64,20 @@ def _password(file: Path | None, *, as_json: bool) -> str:
     if file is not None:
         try:
             return file.read_text().rstrip("\r\n")
-        except OSError as error:
-            why = error.strerror or str(error)
-            raise InvalidInput("keys.password_file", f"{file} cannot be read", why=why) from error
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            fix = f"ls -l {file}"
+            raise InvalidInput("keys.password_file", f"{file} cannot be read", why=why, fix=fix) from error
     if as_json:
-        fix = "add --password-file FILE"
-        raise InvalidInput("keys.no_password", "a password is needed", why="--json asks nothing", fix=fix)
-    return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+        raise _no_password("--json asks nothing")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", GetPassWarning)  # else it would show the password as it is typed
+        try:
+            return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+        except GetPassWarning as error:
+            raise _no_password("there is no terminal to ask on") from error
+
+
+def _no_password(why: str) -> InvalidInput:
+    fix = "bitai-node keys new NAME --password-file FILE"
+    return InvalidInput("keys.no_password", "a password is needed", why=why, fix=fix)

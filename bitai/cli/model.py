@@ -31,7 +31,8 @@ def list_models(*, network: str | None, datadir: str | None, as_json: bool) -> N
 
 
 @model.command(
-    cls=NodeCommand, examples=("bitai-node model show digits", "bitai-node model show digits --json")
+    cls=NodeCommand,
+    examples=("bitai-node model show digits-onchain", "bitai-node model show digits-neuron --json"),
 )
 @click.argument("name_or_id")
 @datadir_options
@@ -48,7 +49,7 @@ def show(*, name_or_id: str, network: str | None, datadir: str | None, as_json: 
 
 @model.command(
     cls=NodeCommand,
-    examples=("bitai-node model check digits.bin", "bitai-node model check digits.bin --fee-rate 4.5"),
+    examples=("bitai-node model check digits.bitai", "bitai-node model check digits.bitai --fee-rate 4.5"),
 )
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
@@ -93,7 +94,7 @@ def _read(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise InvalidInput(
-            "model.file", f"{file} cannot be read", why=error.strerror or str(error)
+            "model.file", f"{file} cannot be read", why=error.strerror or str(error), fix=f"ls -l {file}"
         ) from error
 
 

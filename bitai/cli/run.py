@@ -16,7 +16,7 @@ _EXAMPLES = (
 @click.command(cls=NodeCommand, examples=_EXAMPLES)
 @click.option("--network", metavar="NAME", help="regtest (default), signet, testnet4 or mainnet.")
 @click.option("--role", metavar="ROLE", help="dev (default), sequencer or full.")
-@click.option("--datadir", metavar="DIR", help="Chain, keys, logs; default ~/.local/share/bitai/<network>.")
+@click.option("--datadir", metavar="DIR", help="Chain and keys; default ~/.local/share/bitai/<network>.")
 @click.option("--rollup-config", metavar="FILE", help="JSON file with the rules of the chain to follow.")
 @click.option("--l1-rpc", metavar="URL", help="Your own Bitcoin Core; without it regtest runs embedded.")
 @click.option("--l1-cookie", metavar="FILE", help="Bitcoin Core's cookie file.")

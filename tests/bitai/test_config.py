@@ -56,6 +56,16 @@ def test_default_datadir_follows_network(tmp_path, monkeypatch):
         ({"role": "king"}, "config.invalid_value", "role"),
         ({"network": "mainnet"}, "config.contradiction", "l1_rpc"),
         ({"role": "full"}, "config.contradiction", "l1_rpc"),
+        ({"l1_rpc": "foo"}, "config.contradiction", "a URL"),
+        ({"l1_rpc": "localhost:18443"}, "config.contradiction", "a URL"),
+        ({"l1_rpc": "http://127.0.0.1:x"}, "config.contradiction", "a URL"),
+        ({"l1_rpc": "http://me:hunter2@127.0.0.1:1"}, "config.contradiction", "l1_password_file"),
+        ({"demo": True, "neuron": False}, "config.contradiction", "no-neuron"),
+        (
+            {"role": "full", "l1_rpc": "http://x:1", "rollup_config": "r", "sequencer_url": "http://x:1"},
+            "config.contradiction",
+            "ws://",
+        ),
         ({"role": "full", "l1_rpc": "http://x:1"}, "config.contradiction", "rollup_config"),
         ({"l1_user": "u"}, "config.contradiction", "l1_password_file"),
         ({"l1_cookie": "c"}, "config.contradiction", "l1_rpc"),
@@ -116,3 +126,32 @@ def test_flags_and_variables_are_derived_from_names():
 def test_loopback(address, local):
     """Only addresses of this machine count as loopback."""
     assert is_loopback(address) is local
+
+
+def test_empty_variables_say_nothing(monkeypatch):
+    """`BITAI_RPC_PORT=` in a unit file means the default, as for every command."""
+    monkeypatch.setenv("BITAI_RPC_PORT", "")
+    monkeypatch.setenv("BITAI_NETWORK", "")
+    loaded = load_config({})
+    assert (loaded.config.rpc_port, loaded.config.network) == (8545, "regtest")
+    assert loaded.origins["rpc_port"].source is Source.DEFAULT
+
+
+def test_a_refused_url_is_not_repeated():
+    """An address with a password in it is refused without showing it again."""
+    with pytest.raises(ConfigError) as caught:
+        load_config({"l1_rpc": "http://me:hunter2@127.0.0.1:1"})
+    assert "hunter2" not in f"{caught.value} {caught.value.details}"
+
+
+@pytest.mark.parametrize(
+    ("network", "folder"),
+    [("regtest", ".bitcoin/regtest"), ("signet", ".bitcoin/signet"), ("mainnet", ".bitcoin")],
+)
+def test_the_cookie_is_looked_for_where_core_puts_it(tmp_path, monkeypatch, network, folder):
+    """Unnamed, it is the network's own; a `~` in a file is this user's home."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    flags = {"network": network, "role": "full", "l1_rpc": "http://x:1", "rollup_config": "r"}
+    assert load_config(flags).config.cookie_path == tmp_path / folder / ".cookie"
+    named = load_config({**flags, "l1_cookie": "~/c"}).config
+    assert named.cookie_path == tmp_path / "c"

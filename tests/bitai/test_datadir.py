@@ -1,5 +1,6 @@
 """The data folder: private, locked by one node, and its run file believed only while its node lives."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -92,3 +93,28 @@ def test_default_datadir_honours_the_desktop_standard(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_DATA_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert default_datadir("signet") == tmp_path / ".local/share/bitai/signet"
+
+
+def test_a_disk_that_takes_nothing_is_told(tmp_path, monkeypatch):
+    """A full or read-only disk under an existing folder is a person's matter, not a traceback."""
+    files = DataDir(tmp_path)
+    files.prepare()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("bitai.datadir.write_atomically", full)
+    with pytest.raises(ConfigError, match=r"datadir\.unusable") as caught:
+        files.new_cookie()
+    assert caught.value.fix.startswith("df -h")
+    monkeypatch.setattr("bitai.datadir.os.write", full)
+    lock = DataDirLock(files)
+    with pytest.raises(ConfigError, match=r"datadir\.unusable"):
+        lock.acquire()
+    monkeypatch.undo()
+    lock.acquire()  # what was refused holds nothing
+    lock.release()
+    files.lock_file.unlink()
+    files.lock_file.mkdir()
+    with pytest.raises(ConfigError, match=r"datadir\.unusable"):
+        DataDirLock(files).acquire()

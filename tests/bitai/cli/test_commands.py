@@ -1,6 +1,7 @@
 """The command line: quick, complete, and the same manners in every command."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -169,6 +170,59 @@ def test_json_never_prompts(ask):
     done = ask("keys", "new", "mine", "--json")
     assert done.exit_code == ExitCode.USAGE
     assert json.loads(done.stdout)["error"]["code"] == "keys.no_password"
+
+
+def test_without_a_terminal_the_password_file_is_named(tmp_path):
+    """A service that makes keys is told how, and nothing is read that would show on a screen."""
+    done = _bare("keys", "new", "mine", "--datadir", str(tmp_path))
+    assert done.returncode == ExitCode.USAGE
+    assert "keys.no_password" in done.stderr
+    assert "--password-file" in done.stderr
+
+
+def test_what_the_system_refuses_is_no_traceback(tmp_path, ask):
+    """A folder that cannot be made, and a password that is no text, end in words."""
+    (tmp_path / "password").write_text("pw")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    keys = ("keys", "new", "mine", "--password-file")
+    done = ask(*keys, str(tmp_path / "password"), "--datadir", str(tmp_path / "password"), "--json")
+    assert (done.exit_code, json.loads(done.stdout)["error"]["code"]) == (ExitCode.USAGE, "system.refused")
+    done = ask(*keys, str(tmp_path / "binary"), "--json")
+    assert json.loads(done.stdout)["error"]["code"] == "keys.password_file"
+
+
+@pytest.mark.parametrize("words", [("dev", "mine", "abc"), ("fly",), ("run", "--wings")])
+def test_wrong_words_are_told_like_every_error(words):
+    """What click refuses has a code and a fix too, and is JSON for a program."""
+    done = _bare(*words)
+    assert done.returncode == ExitCode.USAGE
+    assert "cli.usage" in done.stderr
+    assert "--help" in done.stderr
+    done = _bare(*words, "--json")
+    assert json.loads(done.stdout)["error"]["code"] == "cli.usage"
+
+
+def test_a_network_that_is_none_is_refused(ask, tmp_path):
+    """A misspelt network makes no key and no folder."""
+    (tmp_path / "password").write_text("pw")
+    done = ask("keys", "new", "mine", "--network", "mainet", "--password-file", str(tmp_path / "password"))
+    assert "config.invalid_value" in done.stderr
+    assert not (tmp_path / "bitai").exists()
+
+
+def _bare(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a process without a terminal."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("BITAI_")}
+    return subprocess.run(
+        [sys.executable, "-m", "bitai.cli", *words],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )
 
 
 def test_config_show_names_origins(ask, monkeypatch):
