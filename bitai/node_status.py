@@ -78,7 +78,7 @@ class NodeReport:
         if self._phase is not Phase.READY:
             reasons.append(f"{self._phase}: {self._detail}")
         elif self.follower is None or self.follower.tip is None:
-            reasons.append("no answer from Bitcoin yet")
+            reasons.append("no answer from Bitcoin")
         elif self.lag() > MAX_LAG_BLOCKS:
             reasons.append(f"{self.lag()} Bitcoin blocks behind")
         return Readiness(not reasons, tuple(reasons))

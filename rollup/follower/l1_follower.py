@@ -83,7 +83,7 @@ class L1Follower:
 
     @property
     def tip(self) -> ChainPoint | None:
-        """The node's tip when last asked, None before."""
+        """The node's tip when last asked; None before, and while it does not answer."""
         return self._tip
 
     @property
@@ -97,7 +97,11 @@ class L1Follower:
         Raises Temporary while the node is away, or has not come as far as we have (`l1.behind`), and ConfigError
         `l1.unknown_cursor`, `l1.below_start` when it follows a chain that does not lead to where we are.
         """
-        self._tip = tip = await self._source.best_tip()
+        try:
+            self._tip = tip = await self._source.best_tip()
+        except Temporary:
+            self._tip = None  # what it was says nothing about now: the node does not call itself ready by it
+            raise
         if tip == self._cursor:
             return []
         if tip.height < self._floor_height:

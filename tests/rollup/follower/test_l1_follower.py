@@ -173,6 +173,21 @@ async def test_absence_is_waited_out_with_capped_backoff() -> None:
     assert clock.waited == [100, 200, 400, 400, 400]
 
 
+async def test_a_tip_is_known_only_while_the_node_answers() -> None:
+    """A node that is away has no tip for us: nobody calls itself in step with what it said long ago."""
+    bitcoin = FakeBitcoin()
+    follower = follow(bitcoin, bitcoin.tip)
+    await follower.poll()
+    assert follower.at_tip
+    bitcoin.down = True
+    with pytest.raises(Temporary):
+        await follower.poll()
+    assert (follower.tip, follower.at_tip) == (None, False)
+    bitcoin.down = False
+    await follower.poll()
+    assert follower.tip == bitcoin.tip
+
+
 async def test_blocks_without_work_are_not_believed() -> None:
     """A node that sends a block whose hash misses its target is treated as not answering."""
     bitcoin = FakeBitcoin()
