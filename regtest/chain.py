@@ -104,7 +104,7 @@ class Chain:
             require_room(directory)
         except Temporary as error:
             fix = "free some of it, or choose a --datadir on another disk"
-            raise ConfigError("chain.disk_full", str(error), fix=fix) from error
+            raise ConfigError("chain.disk_full", error.message, fix=fix) from error
         self._log = BlockLog(directory / LOG_FILE, fault)
         self._index = _open_index(directory / INDEX_DIRECTORY, fault)
         try:

@@ -17,5 +17,6 @@ def require_room(directory: Path) -> None:
     free = state.f_bavail * state.f_frsize
     if free < MIN_FREE_BYTES:
         raise Temporary(
-            "disk.full", f"the disk of {directory} is almost full", free_bytes=free, needed=MIN_FREE_BYTES
+            "disk.full",
+            f"the disk of {directory} has {free >> 20} MiB left, {MIN_FREE_BYTES >> 20} MiB are needed",
         )

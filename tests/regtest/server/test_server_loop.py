@@ -1,6 +1,7 @@
 """The process around the node: clients wait while it opens, and damage beyond repair ends it."""
 
 import asyncio
+import socket
 import threading
 from base64 import b64encode
 
@@ -141,12 +142,12 @@ async def test_full_disk_at_the_stop(tmp_path, monkeypatch, caplog):
 
 async def test_address_of_the_other_kind(tmp_path):
     """The URL that is printed can be used: an address with colons stands in brackets."""
-    running = Running(tmp_path, host="::1")
     try:
-        line = await asyncio.wait_for(asyncio.shield(running.ready), 30)
-    except TimeoutError:
-        await running.task
-    assert "http://[::1]:" in line
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    running = Running(tmp_path, host="::1")
+    assert "http://[::1]:" in await running.ready
     running.server.stop()
     await running.task
 
