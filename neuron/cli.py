@@ -122,6 +122,7 @@ def run(options: Options) -> None:
     from neuron.worker import Connection
     from primitives.curve import address_of
 
+    _require_url(options.connect)
     secret = _secret(options)
     address = address_of(secret).hex()
     answers = AnswerLog(options.datadir / address)
@@ -145,6 +146,23 @@ async def _serve(connection: "Connection", desk: "Desk") -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     await work(connection, desk, stopping)
+
+
+def _require_url(url: str) -> None:
+    """Refuse what no connection can ever be made to, rather than trying it for ever."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise ConfigError(
+            "connect.malformed",
+            f"--connect wants a URL such as {DEFAULT_URL}",
+            fix=f"--connect {DEFAULT_URL}",
+        )
 
 
 def _secret(options: Options) -> bytes:

@@ -22,11 +22,11 @@ def read_key_file(path: Path) -> bytes:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            "key.unreadable", f"cannot read the key file {path}: {error}", fix=_how_to_make(path)
+            "key.unreadable", f"cannot read the key file {path}: {error}", fix=_way_out(path)
         ) from error
     if mode & _OTHERS:
         raise ConfigError("key.permissions", f"others can read {path}", fix=f"chmod 600 {path}")
-    return _parse(text, f"the file {path}", _how_to_make(path))
+    return _parse(text, f"the file {path}", _way_out(path))
 
 
 def read_key_variable(name: str, environment: Mapping[str, str] = os.environ) -> bytes:
@@ -52,5 +52,8 @@ def _parse(text: str, where: str, fix: str) -> bytes:
     ) from None
 
 
-def _how_to_make(path: Path) -> str:
+def _way_out(path: Path) -> str:
+    """Return how to make a key where there is none; never a command that writes over a key, stake and all."""
+    if path.exists():
+        return f"ls -l {path}; wc -c {path}"
     return f"(umask 077; openssl rand -hex 32 > {path})"

@@ -45,7 +45,27 @@ def test_key_file(tmp_path):
     assert read_key_file(path) == b"\7" * 32
     path.chmod(0o644)
     assert "key.permissions" in refused("--key-file", str(path))
-    assert "key.unreadable" in refused("--key-file", str(tmp_path / "none"))
+    said = refused("--key-file", str(tmp_path / "none"))
+    assert "key.unreadable" in said
+    assert "openssl rand" in said
+
+
+def test_no_key_is_written_over(tmp_path):
+    """The way out of a key file that is not understood never makes a new key in its place."""
+    path = tmp_path / "key"
+    path.write_text("07" * 31)
+    path.chmod(0o600)
+    for where in (path, tmp_path):
+        said = refused("--key-file", str(where))
+        assert "key." in said
+        assert "openssl" not in said
+
+
+@pytest.mark.parametrize("url", ["node.example", "http://node.example", "ws://", "ws://[::1", "ws://a:99999"])
+def test_a_node_that_cannot_be_named(url):
+    """A URL that never leads anywhere is refused at once."""
+    said = refused("--connect", url, "--key-env", "KEY", environment={"KEY": "07" * 32})
+    assert "connect.malformed" in said
 
 
 @pytest.mark.parametrize("text", ["", "07", "zz" * 32, "00" * 32, "ff" * 32])
