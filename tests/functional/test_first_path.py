@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +16,7 @@ import pytest
 from web3 import Web3
 
 from tests.functional.conftest import ARTIFACT, questions, run_node_client, wait_for_models, wait_for_neuron
-from tests.functional.harness import NodeProcess, assert_same_chain, dev_node, full_node, wait_until
+from tests.functional.harness import ROOT, NodeProcess, assert_same_chain, dev_node, full_node, wait_until
 from vm.dev_accounts import DEV_ACCOUNTS
 from vm.inference.artifact import Artifact
 
@@ -110,3 +116,34 @@ def test_second_node_rebuilds_the_chain(node: NodeProcess, tmp_path: Path) -> No
         assert_same_chain(node, second, head)
         anchor = second.rpc("bitai_getL1Anchor", hex(head))
         assert anchor["safeAtHeight"] <= second.status()["l1"]["processed_height"]
+
+
+def test_the_walkthrough_does_what_it_says(node: NodeProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Python of contracts/examples/README.md, run as it stands, reads its seven with the model that it names."""
+    page = (ROOT / "contracts/examples/README.md").read_text()
+    (program,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    model = next(each["modelId"] for each in node.rpc("bitai_getModels") if each["tier"] == "on-chain")
+    for shown, here in (("http://127.0.0.1:8545", node.run_file["rpc_url"]), ('"..."', repr(model[2:]))):
+        assert program.count(shown) == 1
+        program = program.replace(shown, here)
+    monkeypatch.chdir(ROOT)
+    printed: list[Any] = []
+    exec(compile(program, "contracts/examples/README.md", "exec"), {"print": printed.append})
+    assert printed[0]["digit"] == 7
+
+
+def test_what_the_readme_says_to_try_works(node: NodeProcess) -> None:
+    """Each command under "Then try", typed as it stands, ends well; --json gives one object of the same."""
+    page = (ROOT / "README.md").read_text().partition("Then try:")[2]
+    lines = [line for line in page.split("```")[1].splitlines() if line.startswith("bitai-node ")]
+    assert len(lines) >= 4
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("BITAI_")}
+    environment["BITAI_DATADIR"] = str(node.datadir)
+    for line in lines:
+        words = [sys.executable, "-m", "bitai.cli", *shlex.split(line)[1:]]
+        for more in ([], ["--json"])[: 1 if "--help" in words else 2]:
+            done = subprocess.run(
+                [*words, *more], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+            )
+            assert (done.returncode, done.stderr) == (0, ""), f"{line}: {done.stderr}"
+            assert not more or json.loads(done.stdout)["schema"] == 1
