@@ -49,15 +49,16 @@ class InscriberConfig:
 
     Change is split so that about `lanes` confirmed coins of `lane_sats` are kept ready: each large
     inscription needs one of its own, because two of them do not fit one mempool cluster. The default pays for
-    a full-size one, 100,107 vbytes, at the policy's fallback rate with headroom.
+    a full-size one, 100,107 vbytes, at the policy's fallback rate with headroom. What is put aside as headroom
+    bounds how far a latched row can follow a rising market: to five times its first rate. It comes back.
     """
 
     keys: SigningKeys
     rules: SendRules
     fees: FeePolicy = field(default_factory=FeePolicy)
-    headroom_percent: int = 100
+    headroom_percent: int = 400
     lanes: int = 4
-    lane_sats: int = 450_000
+    lane_sats: int = 1_100_000
     max_unconfirmed_rows: int = 8
     presence_ms: int = 5_000
 

@@ -8,7 +8,7 @@ key path.
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from l1.coin_choice import (
@@ -125,17 +125,12 @@ def build_package(
 ) -> Attempt:
     """Return a signed commit and its reveals, paid from `coins`.
 
-    With too few coins for the headroom it is left out. Raises Rejected `wallet.insufficient_funds` when even
-    that is too much.
+    With too few coins for the headroom a quarter of it is tried, then none. Raises Rejected
+    `wallet.insufficient_funds` when even that is too much.
     """
     outputs = [build_taproot(keys.wallet.internal_key, TapLeaf(leaf)) for leaf in leaves]
     fees = [fee_of_weight(weigh_reveal(leaf), plan.rate) for leaf in leaves]
-    try:
-        values = [fee + room + DUST_SATS for fee, room in zip(fees, _headroom(fees, plan), strict=True)]
-        choice = _choose(values, coins, plan, required)
-    except Rejected:
-        values = [fee + DUST_SATS for fee in fees]
-        choice = _choose(values, coins, plan, required)
+    values, choice = _fund(fees, coins, plan, required)
     funded = [TxOut(value, output.script) for value, output in zip(values, outputs, strict=True)]
     change = [TxOut(value, keys.wallet.script) for value in _split_change(choice.change_sats, plan)]
     unsigned = Transaction(tuple(TxIn(coin.outpoint) for coin in choice.coins), (*funded, *change))
@@ -196,6 +191,21 @@ def _replace_reveal(
 
 def _least_replacement_fee(reveal: SignedTransaction) -> int:
     return reveal.fee_sats - (-reveal.vbytes * INCREMENTAL_RATE // VBYTES_PER_KVB)
+
+
+def _fund(
+    fees: list[int], coins: Sequence[Coin], plan: PackagePlan, required: Sequence[Coin]
+) -> tuple[list[int], Choice]:
+    """Return what to put into the reveals' outputs, and the coins that pay for it: as much headroom as there is."""
+    for percent in (plan.headroom_percent, plan.headroom_percent // 4):
+        rooms = _headroom(fees, replace(plan, headroom_percent=percent))
+        values = [fee + room + DUST_SATS for fee, room in zip(fees, rooms, strict=True)]
+        try:
+            return values, _choose(values, coins, plan, required)
+        except Rejected:
+            continue
+    values = [fee + DUST_SATS for fee in fees]
+    return values, _choose(values, coins, plan, required)
 
 
 def _headroom(fees: list[int], plan: PackagePlan) -> list[int]:

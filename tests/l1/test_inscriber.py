@@ -262,6 +262,24 @@ def test_no_crash_orphans_a_reveal() -> None:
     assert crash_at > 8
 
 
+def test_a_latched_row_follows_the_market() -> None:
+    """The market rises to four times what a row pays, after its reveal is out: the row pays that, from headroom."""
+    bitcoin = funded(sats=20_000_000)
+    rig = Rig(bitcoin)
+    row_id = rig.enqueue([make_leaf(b"x" * 50_000, 1)])
+    rig.run()
+    first = rig.state.rows[row_id].attempt
+    bitcoin.estimate = 8_000
+    bitcoin.mine(3, only=())
+    rig.run()
+    row = rig.state.rows[row_id]
+    assert row.attempt is not None
+    assert first is not None
+    assert row.attempt.commit == first.commit
+    assert row.attempt.fee_sats * 1_000 >= 8_000 * row.attempt.vbytes - 4_000
+    assert {entry.txid for entry in row.transactions} == set(bitcoin.mempool)
+
+
 def test_what_a_node_says_cannot_spoil_the_disk() -> None:
     """A node may refuse with a novel: its words are cut in the reason, and the stored row still opens."""
     bitcoin = funded()

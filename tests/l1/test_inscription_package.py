@@ -106,12 +106,15 @@ def test_packages_are_valid(payloads: list[bytes], rate: int, codec: EnvelopeCod
 
 def test_a_lane_pays_for_a_full_size_inscription() -> None:
     """The coins kept ready are worth a package of the greatest size, headroom included, at the fallback rate."""
-    rate, lane = FeePolicy().fallback, InscriberConfig(KEYS, SendRules(6)).lane_sats
+    config = InscriberConfig(KEYS, SendRules(6))
+    rate, percent = FeePolicy().fallback, config.headroom_percent
     script = leaf(bytes(MAX_PAYLOAD_BYTES), codec=EnvelopeCodec.DROP255)
-    attempt = build_package(KEYS, [script], coins(lane), PackagePlan(rate), height=1)
-    bumped = bump_reveals(KEYS, attempt, 2 * rate, height=2, confirmed=frozenset())
+    plan = PackagePlan(rate, headroom_percent=percent)
+    attempt = build_package(KEYS, [script], coins(config.lane_sats), plan, height=1)
+    raised = rate * (100 + percent) // 100
+    bumped = bump_reveals(KEYS, attempt, raised, height=2, confirmed=frozenset())
     assert bumped is not None
-    assert bumped.fee_sats * 1_000 >= 2 * rate * bumped.vbytes - 4_000
+    assert bumped.fee_sats * 1_000 >= raised * bumped.vbytes - 4_000
 
 
 @given(st.lists(st.integers(1_000, 400_000), min_size=1, max_size=12), st.integers(1_000, 50_000), st.data())
@@ -157,6 +160,16 @@ def test_headroom_is_left_out_when_it_cannot_be_paid() -> None:
     assert poor.reveals[0].own_outputs == ((0, DUST_SATS),)
     with pytest.raises(Rejected, match=r"wallet\.insufficient_funds"):
         build_package(KEYS, [script], coins(rich.fee_sats - 1_000), PackagePlan(5_000), height=1)
+
+
+def test_headroom_shrinks_before_it_is_left_out() -> None:
+    """A wallet that cannot put all of the headroom aside puts a quarter aside."""
+    script, plan = leaf(bytes(20_000)), PackagePlan(5_000, headroom_percent=400)
+    whole = build_package(KEYS, [script], coins(1_000_000), plan, height=1)
+    fee = whole.reveals[0].fee_sats
+    part = build_package(KEYS, [script], coins(3 * whole.fee_sats), plan, height=1)
+    assert whole.reveals[0].own_outputs[0][1] >= DUST_SATS + 4 * fee
+    assert DUST_SATS + fee <= part.reveals[0].own_outputs[0][1] < DUST_SATS + 2 * fee
 
 
 def test_change_is_split_into_lanes() -> None:
