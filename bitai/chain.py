@@ -24,6 +24,7 @@ from bitai.chain_rows import (
     put_made,
     put_outcome,
     put_safe_at,
+    put_snapshot,
     retired_key,
     safe_at_key,
     snapshot_key,
@@ -114,6 +115,8 @@ class ChainDriver:
         self._ahead = DecodeAhead(executor.decode)
         self._pipeline = self._open_pipeline()
         self._cursor, self._safe = self._standing()
+        self._pieces: frozenset[bytes] = frozenset()
+        """Hashes of the large pieces in the last snapshot that was stored."""
         self._untold = _Changes()
         """What was taken back for a block that then was refused; the next step's update tells it."""
 
@@ -177,11 +180,12 @@ class ChainDriver:
         changes, batch = self._begin(), WriteBatch()
         try:
             self._work_through(block.height, changes, batch)
-            batch.put(snapshot_key(block.height), self._pipeline.snapshot())
+            pieces = self._put_snapshot(batch, block.height)
             put_cursor(batch, self._standing()[0])
             self._prune(batch, block.height)
             self._fault("chain.connect.persist")
             self._store.write(batch, sync=True)
+            self._pieces = pieces
             self._fault("chain.connect.persisted")
         except BaseException:
             # The feed is undone: blocks that were committed will be found again.
@@ -191,6 +195,12 @@ class ChainDriver:
             self._cursor, self._safe = self._standing()
         self._drop_undo()
         return self._update(changes)
+
+    def _put_snapshot(self, batch: WriteBatch, height: int) -> frozenset[bytes]:
+        pipeline = self._pipeline
+        return put_snapshot(
+            batch, height, pipeline.snapshot(), pieces=pipeline.waiting_pieces(), stored=self._pieces
+        )
 
     def _work_through(self, height: int, changes: _Changes, batch: WriteBatch) -> None:
         while (event := self._pipeline.next_event()) is not None:

@@ -3,7 +3,8 @@
 All below the prefix D, integers big-endian:
 
     D c                  cursor        height 8 | L1 hash 32: the last Bitcoin block worked through
-    D s height8          snapshot      the pipeline's state after that block
+    D s height8          snapshot      the pipeline's state after that block, large pieces by their hash
+    D p hash32           piece         of a channel or an upload that waited for others, once for all snapshots
     D e height8          epoch         origin and system transactions, as block data without users
     D o height8          outcomes      JSON
     D b number8          safe at       height 8: the L1 block whose data made the block safe
@@ -13,14 +14,16 @@ All below the prefix D, integers big-endian:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from l1.ports import ChainPoint
+from primitives.codec import Reader, Writer
 from primitives.errors import InvariantViolation
-from primitives.ids import Hash32, L1Hash
+from primitives.hashes import sha256
+from primitives.ids import HASH_BYTES, Hash32, L1Hash
 from rollup.follower.signed_block import decode_block_data, encode_block_data
 from vm.schema import BlockId
 from vm.types import BlockData, L1Origin, SystemTransaction
@@ -31,6 +34,14 @@ if TYPE_CHECKING:
 
 CURSOR_KEY: Final = b"Dc"
 SNAPSHOT_PREFIX: Final = b"Ds"
+PIECE_PREFIX: Final = b"Dp"
+CUT_BYTES: Final = 1_024
+"""A piece of at least this size has a row of its own. Waiting channels and uploads may hold 128 MiB, for a fee that
+anybody can pay, and a snapshot is kept of every L1 block: whole ones would fill a disk. Pieces stay when nothing waits
+for them any more: together they are no more than Bitcoin holds."""
+_CUT: Final = b"\x01"
+"""Begins a snapshot that is cut; a whole one begins with its version, 0."""
+_ANY_LENGTH: Final = 2**32
 MADE_PREFIX: Final = b"Dm"
 RETIRED_PREFIX: Final = b"Dr"
 _CURSOR_BYTES: Final = 40
@@ -79,7 +90,17 @@ class ChainRows:
 
     def snapshot(self, height: int) -> bytes | None:
         """Return the pipeline's state after an L1 block."""
-        return self._store.get(snapshot_key(height))
+        value = self._store.get(snapshot_key(height))
+        if value is None or value[:1] != _CUT:  # without large pieces it stands as it is
+            return value
+        reader, parts = Reader(value[1:]), []
+        for _ in range(reader.uvarint()):
+            parts.append(reader.byte_string(_ANY_LENGTH))
+            piece = self._store.get(PIECE_PREFIX + reader.take(HASH_BYTES))
+            if piece is None:
+                raise InvariantViolation("store.corrupt", "a piece of a snapshot is missing", height=height)
+            parts.append(piece)
+        return b"".join([*parts, reader.rest()])
 
     def epoch(self, height: int) -> tuple[L1Origin, tuple[SystemTransaction, ...]] | None:
         """Return an epoch's origin and system transactions."""
@@ -118,6 +139,33 @@ class ChainRows:
 def put_made(batch: WriteBatch, block: BlockId) -> None:
     """Note a block that this node made as the sequencer."""
     batch.put(MADE_PREFIX + block.number.to_bytes(8, "big"), block.hash)
+
+
+def put_snapshot(
+    batch: WriteBatch, height: int, snapshot: bytes, *, pieces: Iterable[bytes], stored: frozenset[bytes]
+) -> frozenset[bytes]:
+    """Keep the pipeline's state after an L1 block, in which `pieces` stand in this order.
+
+    Returns the hashes of the large ones; those in `stored` have their rows already.
+    """
+    cuts: list[tuple[bytes, Hash32]] = []
+    place = 0
+    for piece in pieces:
+        if len(piece) < CUT_BYTES:
+            continue
+        start, piece_hash = snapshot.index(piece, place), sha256(piece)
+        cuts.append((snapshot[place:start], piece_hash))
+        place = start + len(piece)
+        if piece_hash not in stored:
+            batch.put(PIECE_PREFIX + piece_hash, piece)
+    writer = Writer()
+    writer.uvarint(len(cuts))
+    for before, piece_hash in cuts:
+        writer.byte_string(before)
+        writer.raw(piece_hash)
+    writer.raw(snapshot[place:])
+    batch.put(snapshot_key(height), _CUT + writer.finish() if cuts else snapshot)
+    return frozenset(piece_hash for _, piece_hash in cuts)
 
 
 def put_cursor(batch: WriteBatch, point: ChainPoint) -> None:

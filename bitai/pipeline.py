@@ -8,6 +8,7 @@ later machines alone.
 """
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -62,6 +63,15 @@ class Pipeline:
         """
         self._require_idle()
         return encode_state(self._config.identity, self._state)
+
+    def waiting_pieces(self) -> Iterator[bytes]:
+        """Yield the pieces of channels and uploads that wait for others, in the order in which a snapshot has them."""
+        channels, uploads = self._state.derivation.bank.channels, self._state.artifacts.uploads
+        for assembly in (
+            *(channels[key] for key in sorted(channels)),
+            *(uploads[key] for key in sorted(uploads)),
+        ):
+            yield from (assembly.pieces[index] for index in sorted(assembly.pieces))
 
     @property
     def l1_tip(self) -> L1Origin:

@@ -7,8 +7,10 @@ import pytest
 
 from bitai.chain import ChainDriver
 from l1.ports import ChainPoint
+from primitives.bitcoin.envelope import EnvelopeKind
 from primitives.errors import ConfigError
 from primitives.hashes import sha256d
+from rollup.batch.channel import decode_frame, split_frames
 from rollup.batch.codec import to_batch_block
 from tests.bitai import raw_bitcoin
 from tests.bitai.raw_bitcoin import START, RawBitcoin, channel
@@ -33,6 +35,7 @@ STATE = (b"a", b"s", b"A", b"S")
 """Prefixes of accounts, slots and both tries."""
 KEPT = (b"Dc", b"De", b"Do", b"Db", b"H", b"B", b"R", b"T", b"#", b"E")
 """Prefixes of what derivation and the chain keep for each block."""
+CHUNK, FRAME = EnvelopeKind.ARTIFACT_CHUNK, EnvelopeKind.BATCH_FRAME
 SEQUENCER = raw_bitcoin.ANYBODY
 
 
@@ -289,3 +292,30 @@ def test_a_reorg_below_finality_stops_the_node():
     with pytest.raises(ConfigError, match=r"l1\.deep_reorg"):
         live.driver.disconnect(point)
     assert live.store.rows == rows
+
+
+def test_what_waits_for_others_is_stored_once():
+    """Frames and chunks that wait stand in no snapshot but once beside all, and a restart or a rewind finds them."""
+    node = Sequencing()
+    big = [bytes([n]) * 30_000 for n in range(4)]
+    payloads = split_frames(b"".join(big), 30_000)
+    frames = [
+        raw_bitcoin.reveal(each, CHUNK, 0, n, identity=CONFIG.identity) for n, each in enumerate(payloads)
+    ]
+    waiting = split_frames(bytes(range(256)) * 200, 20_000)[1:]
+    batch = [
+        raw_bitcoin.reveal(each, FRAME, n, 1, identity=CONFIG.identity) for n, each in enumerate(waiting)
+    ]
+    node.mine(frames[2], *batch, frames[0])
+    first = node.driver._pipeline.snapshot()
+    node.mine(frames[1])
+    for _ in range(4):
+        node.mine()
+    kept = node.rows(b"Dp")
+    assert sorted(kept.values()) == sorted([*big[:3], *(decode_frame(each).data for each in waiting)])
+    assert sum(map(len, node.rows(b"Ds").values())) < len(big[0])
+    again = Machine(node.store.rows)
+    assert again.driver._pipeline.snapshot() == node.driver._pipeline.snapshot()
+    for block in reversed(node.bitcoin.blocks[1:]):
+        again.driver.disconnect(ChainPoint(block.height, sha256d(block.header)))
+    assert again.driver._pipeline.snapshot() == first
