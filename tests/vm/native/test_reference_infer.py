@@ -7,6 +7,8 @@ from ethereum.exceptions import EthereumException
 from ethereum.forks.osaka import fork
 from ethereum.forks.osaka.fork_types import Address
 from ethereum.forks.osaka.transactions import LegacyTransaction, decode_transaction
+from ethereum.forks.osaka.vm import interpreter
+from ethereum.forks.osaka.vm.instructions import op_implementation
 from ethereum.forks.osaka.vm.precompiled_contracts.mapping import PRE_COMPILED_CONTRACTS
 from ethereum_rlp import rlp
 from ethereum_types.numeric import Uint
@@ -15,7 +17,7 @@ from primitives.hashes import keccak256
 from tests.vm.native import assembly as a
 from tests.vm.native.lab import CHAIN_ID, COINBASE, FEE_VAULT, POOL, Key, Lab, keys, slot
 from tests.vm.native.reference import Reference
-from tests.vm.native.reference_infer import BAD_INPUT, OK, Checkpoint, Facts, Infer, Model, Stopped
+from tests.vm.native.reference_infer import BAD_INPUT, OK, Checkpoint, Facts, Infer, Model, Opcodes, Stopped
 from tests.vm.native.test_reference import CONTRACTS, Programs, Traffic, nonce_of
 from vm import _core
 
@@ -56,7 +58,7 @@ class Asking(Programs):
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
-        self.steps += [self.ask] * 18
+        self.steps += [self.ask, self.ask, self.ask_by_opcode] * 6
         self.targets += [_core.INFER_ADDRESS, *CONTRACTS]
 
     def calldata(self) -> bytes:
@@ -83,6 +85,19 @@ class Asking(Programs):
         )
         keep = a.code(*[a.code(a.push(self.slot()), a.SSTORE) for _ in range(3)])
         return a.call(kind, _core.INFER_ADDRESS, self.calldata(), value=value, gas=gas) + see + keep
+
+    def ask_by_opcode(self) -> bytes:
+        """The instruction, its input, parameters and output anywhere in memory."""
+        model = self.random.choice([*FACTS, *list(FACTS)[:3], b"\x99" * 32])
+        most = self.random.choice([7, 8, 8, 32, 32, 400, 2**32 - 1, 2**32])
+        lengths = self.random.choice([4, 4, 4, 3, 2**40]), self.random.choice([0, 0, 0, 0, 1])
+        places = [
+            self.random.choice([0, 0, 5, 100, 2**255]) if self.random.random() < 0.5 else 0 for _ in range(3)
+        ]
+        operands = [places[2], most, lengths[1], places[1], lengths[0], places[0]]
+        ask = a.code(a.store_bytes(b"abcd"), *[a.push(value) for value in operands], a.push(model), a.INFER)
+        see = a.code(a.RETURNDATASIZE, a.PUSH0, a.MLOAD)
+        return ask + see + a.code(*[a.code(a.push(self.slot()), a.SSTORE) for _ in range(3)])
 
 
 class AskingTraffic(Traffic):
@@ -111,6 +126,7 @@ class InferReference(Reference):
         models = Model(FACTS, run_model, answer)
         self.infer = Infer(models, *PRICES.values(), limits=LIMITS)
         PRE_COMPILED_CONTRACTS[Address(_core.INFER_ADDRESS)] = self.infer
+        op_implementation[a.INFER] = self.infer.run_opcode  # type: ignore[index]
         self.open(env, hashes)
 
     def ask(self, raw: bytes, missing: str) -> tuple[str, int | None, int | None, list[int]]:
@@ -160,9 +176,8 @@ def make_lab(programs: Asking, senders: Sequence[Key]) -> Lab:
         address: (1, programs.random.choice([0, 10**18]), programs.program(), {slot(1): 7})
         for address in CONTRACTS
     }
-    lab = Lab(
-        contracts, rich=senders, on_chain_mac_limit=LIMITS[0], neuron_mac_limit=LIMITS[1], **PRICES
-    )  # fmt: skip
+    limits = {"on_chain_mac_limit": LIMITS[0], "neuron_mac_limit": LIMITS[1]}
+    lab = Lab(contracts, rich=senders, infer_opcode=a.INFER, **limits, **PRICES)
     lab.host = _core.Host(
         models=FACTS.get,
         infer=lambda model, data, _, most: run_model(model, data, most),
@@ -173,10 +188,12 @@ def make_lab(programs: Asking, senders: Sequence[Key]) -> Lab:
 
 
 @pytest.fixture(autouse=True)
-def _precompile() -> Iterator[None]:
-    """Leave the specification as it is for other tests."""
+def _infer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give the specification one more opcode, and leave it as it was for other tests."""
+    monkeypatch.setattr(interpreter, "Ops", Opcodes(a.INFER))
     yield
     PRE_COMPILED_CONTRACTS.pop(Address(_core.INFER_ADDRESS), None)
+    op_implementation.pop(a.INFER, None)  # type: ignore[call-overload]
 
 
 def run_chain(seed: int) -> list[tuple[object, ...]]:
