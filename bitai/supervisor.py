@@ -192,7 +192,10 @@ class Supervisor:
             child.state = ChildState.WAITING
             log.warning("child ended", child=child.spec.name, ended=_ending(code), restart_in_s=delay_s)
             await self._sleep(delay_s)
-            await self._restart(child)
+            try:
+                await self._restart(child)
+            except OSError as error:  # no memory, too many processes: one more failure, and the wait grows
+                log.warning("child not started", child=child.spec.name, reason=str(error))
 
     async def _restart(self, child: _Child) -> None:
         child.restarts += 1

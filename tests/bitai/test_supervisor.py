@@ -211,3 +211,20 @@ async def test_a_child_speaks_on_when_nobody_listens():
             await last.wait()
     finally:
         await supervisor.stop()
+
+
+async def test_a_machine_that_starts_nothing_for_a_while_is_waited_out(supervisor, lines, monkeypatch):
+    """When the system refuses a new process, the child comes back once it allows one."""
+    await supervisor.start(_spec("child", f"print('here', flush=True); {FOREVER}"))
+    await lines.until(("child", "here"))
+    start, refusals = asyncio.create_subprocess_exec, [OSError(11, "no more processes")]
+
+    async def reluctant(*words, **more):
+        if refusals:
+            raise refusals.pop()
+        return await start(*words, **more)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", reluctant)
+    os.kill(supervisor.reports()[0].pid, signal.SIGKILL)
+    await lines.until(("child", "here"), times=2)
+    assert refusals == []
