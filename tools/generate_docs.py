@@ -99,10 +99,17 @@ def settings_page() -> str:
 def commands_page() -> str:
     """The help of every command."""
     from bitai.cli.app import root
+    from bitai.cli.command import HELP_NAMES
 
     lines = ["# Commands", "", GENERATED]
     for path, command in _commands(root, ("bitai-node",)):
-        context = click.Context(command, info_name=" ".join(path), terminal_width=100, max_content_width=100)
+        context = click.Context(
+            command,
+            info_name=" ".join(path),
+            terminal_width=100,
+            max_content_width=100,
+            help_option_names=HELP_NAMES,
+        )
         lines += [f"## {' '.join(path)}", "", "```text", command.get_help(context), "```", ""]
     return _page(lines)
 

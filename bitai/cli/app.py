@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from bitai.cli.command import report, wrong_usage
+from bitai.cli.command import HELP_NAMES, report, wrong_usage
 from bitai.cli.config_show import config_group
 from bitai.cli.dev import dev
 from bitai.cli.doctor import doctor
@@ -19,9 +19,7 @@ from bitai.cli.version import version
 _EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code.value}  {words}" for code, words in MEANINGS.items())
 
 
-@click.group(
-    epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
+@click.group(epilog=_EXIT_CODES, context_settings={"help_option_names": HELP_NAMES, "max_content_width": 100})
 def root() -> None:
     """Run a BitAI node: a Bitcoin layer 2 whose contracts can ask a neural network."""
 

@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from bitai.cli.exit_codes import exit_code_of
 from primitives.errors import BitaiError, ConfigError, InvalidInput
 
 SCHEMA = 1
+HELP_NAMES = ["-h", "--help"]
 
 
 class NodeCommand(click.Command):
@@ -19,6 +21,8 @@ class NodeCommand(click.Command):
 
     def __init__(self, *args: Any, examples: Sequence[str], **kwargs: Any) -> None:
         self.examples = tuple(examples)
+        # Also here, not only at the root: click keeps the help option of whichever context asked for it first.
+        kwargs.setdefault("context_settings", {"help_option_names": HELP_NAMES})
         # \b keeps click from joining the lines: an example is to be copied as it stands.
         kwargs["epilog"] = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in self.examples)
         super().__init__(*args, **kwargs)
@@ -83,7 +87,7 @@ def refused_by_system(error: OSError) -> ConfigError:
         "system.refused",
         f"the system refused to use {place}" if error.filename else "the system refused",
         why=error.strerror or str(error) or type(error).__name__,
-        fix=f"df -h {place}" if full else f"ls -ld {place}",
+        fix=f"df -h {Path(place).parent}" if full else f"ls -ld {Path(place).parent}",
     )
 
 
