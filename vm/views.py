@@ -26,7 +26,8 @@ PINNED_STATES: Final = 8
 """Older states kept open; each holds a snapshot, which keeps overwritten rows on the disk."""
 PINNED_CACHE_BYTES: Final = 8 << 20
 MAX_OVERLAY_ROWS: Final = 2_000_000
-"""Rows of undo data that one older state may lay over the head's: some 400 MB. Older states are refused."""
+"""Rows of undo data that older states may lay over the head's, all open ones together: some 400 MB. A state that
+needs more alone is refused; else others make room."""
 
 
 class LiveState:
@@ -48,6 +49,7 @@ class _PinnedState:
             raise Rejected("state.unknown_block", "no such block", number=number)
         self.hash = block_hash
         overlay = _overlay(snapshot, number, head.number)
+        self.rows = len(overlay)
         self.state = _core.State(_reader(snapshot, overlay), cache_bytes=PINNED_CACHE_BYTES)
         # Whoever still reads keeps this alive, so the snapshot must outlive its place in the cache.
         weakref.finalize(self, snapshot.close).atexit = False
@@ -138,8 +140,12 @@ class StateViews:
             found = _PinnedState(self._store.snapshot(), number)
             if found.hash != block_hash:
                 raise Rejected("state.unknown_block", "the chain has left this block", number=number)
-        others = [pinned for pinned in kept if pinned is not found]
-        self._pinned = (found, *others[: PINNED_STATES - 1])
+        held = [found]
+        for pinned in kept:
+            rows = pinned.rows + sum(other.rows for other in held)
+            if pinned is not found and len(held) < PINNED_STATES and rows <= MAX_OVERLAY_ROWS:
+                held.append(pinned)
+        self._pinned = tuple(held)
         return found
 
     def close(self) -> None:

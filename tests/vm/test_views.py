@@ -149,6 +149,20 @@ def test_too_much_undo_data_is_refused(grown, monkeypatch):
         world.executor.view(1)
 
 
+def test_older_states_share_their_bound(monkeypatch):
+    """What all open states lay over the head's is bounded together: the longest unread make room, and open again."""
+    world = World()
+    for _ in range(6):
+        world.run(world.alice.sign(TARGET, value=1))
+    opened = world.executor._views
+    sizes = [opened.pinned(number, world.executor.view(number).hash).rows for number in range(5)]
+    monkeypatch.setattr(views, "MAX_OVERLAY_ROWS", sizes[0] + sizes[1])
+    for number in (4, 3, 2, 1, 0, 1, 4):
+        assert world.executor.view(number).balance(TARGET) == number
+        assert sum(state.rows for state in opened._pinned) <= views.MAX_OVERLAY_ROWS
+    assert len(opened._pinned) > 1
+
+
 def test_snapshots_are_given_back():
     """No more snapshots stay open than states are pinned, and none once the executor has let go."""
     opened = []
