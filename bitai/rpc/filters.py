@@ -153,10 +153,11 @@ class FilterMethods:
         for each in _net(news):
             if asked.query is None:
                 changes += [] if each.removed else [data(each.hash)]
-            else:
-                changes += self._logs_of(asked.query, each)
-            if len(changes) > MAX_LOGS:
+                continue
+            logs = self._logs_of(asked.query, each)
+            if changes and len(changes) + len(logs) > MAX_LOGS:  # one block passes, however many it holds
                 raise _TooManyError
+            changes += logs
         return changes, (news[-1].number - news[-1].removed if news else asked.number)
 
     def _logs_of(self, query: LogQuery, news: BlockNews) -> list[dict[str, Any]]:

@@ -158,6 +158,24 @@ class Book:
         return caught.value.code
 
 
+async def test_one_block_passes_however_many_logs_it_holds(rig, monkeypatch):
+    """A client that polls each block loses no log to a block with many; only several such blocks begin anew."""
+    monkeypatch.setattr("bitai.rpc.filters.MAX_LOGS", 1)
+    filter_id = await rig.call("eth_newFilter", {})
+    question = ask(ON_CHAIN_MODEL, IMAGE)
+
+    async def two_logs():
+        rig.world.run(*(rig.world.alice.sign(rig.world.reader, data=question) for _ in range(2)))
+        await rig.rpc.feed.look()
+
+    await two_logs()
+    assert len(await rig.call("eth_getFilterChanges", filter_id)) == 2
+    await two_logs()
+    await two_logs()
+    with pytest.raises(RpcRefusal, match="filter not found"):
+        await rig.call("eth_getFilterChanges", filter_id)
+
+
 async def test_idle_filters_are_dropped(rig):
     """Five minutes without a poll, and a filter is gone; one that is polled stays."""
     book = Book(rig)
