@@ -23,9 +23,9 @@ from primitives.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "BITAI_"
 
-# Variables of ours that are no settings of a node: where tests find vectors, how hard they search, and which
-# Python builds the checkout.
-OTHER_VARIABLES = frozenset({"BITAI_VECTORS", "BITAI_TEST_PROFILE", "BITAI_PYTHON"})
+# Variables of ours that are no settings of a node: where tests find vectors and a Bitcoin, how hard they search,
+# and which Python builds the checkout.
+OTHER_VARIABLES = frozenset({"BITAI_VECTORS", "BITAI_TEST_PROFILE", "BITAI_TEST_BITCOIND", "BITAI_PYTHON"})
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Network = Literal["regtest", "signet", "testnet4", "mainnet"]

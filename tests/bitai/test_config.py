@@ -109,7 +109,8 @@ def test_bad_files_are_refused(tmp_path, text):
 
 def test_test_variables_are_no_settings(monkeypatch):
     """Variables that serve tests and set-up do not stop a node."""
-    monkeypatch.setenv("BITAI_VECTORS", "somewhere")
+    for name in ("BITAI_VECTORS", "BITAI_TEST_PROFILE", "BITAI_TEST_BITCOIND", "BITAI_PYTHON"):
+        monkeypatch.setenv(name, "somewhere")
     load_config({})
 
 

@@ -8,12 +8,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from types import SimpleNamespace
 
 import pytest
 
+from bitai.assembly import _demonstrate
 from bitai.bootstrap import _new_config
 from bitai.datadir import DataDir
 from bitai.node_keys import open_node_keys
+from primitives.errors import Temporary
 from rollup.config import L1Start
 from tests.conftest import ROOT
 
@@ -80,3 +83,16 @@ def test_a_node_that_waits_can_be_asked_and_stopped(waiting, ask):
     process.send_signal(ask)
     assert process.wait(30) == 0
     assert not files.run_file.exists()
+
+
+@pytest.mark.parametrize(
+    "failure", [Temporary("demo.too_slow", "nothing came"), BrokenPipeError("nobody reads")]
+)
+async def test_a_demonstration_that_fails_stops_no_node(failure, monkeypatch):
+    """A neuron that needs minutes to start, or a reader that left, is no reason to end a running chain."""
+
+    async def fail(_urls: object) -> None:
+        raise failure
+
+    monkeypatch.setattr("bitai.demo.run_demo", fail)
+    await _demonstrate(SimpleNamespace(report=SimpleNamespace(urls={"rpc": "r", "web": "w"})))
