@@ -57,7 +57,7 @@ async def assemble(node: Node, stack: AsyncExitStack) -> None:
     given = _given_chain(config)
     clock = SystemClock()
     embedded = config.embedded_bitcoin
-    report.enter(Phase.STARTING_BITCOIN if embedded else Phase.CONNECTING_BITCOIN, "Bitcoin")
+    report.enter(Phase.STARTING_BITCOIN if embedded else Phase.CONNECTING_BITCOIN, "until it answers")
     report.l1_url, credentials = await _bitcoin(node)
     transport = await stack.enter_async_context(RpcTransport(report.l1_url, credentials, clock))
     bitcoin = BitcoinNode(transport)

@@ -7,7 +7,7 @@ import click
 
 from bitai.cli.command import NodeCommand, datadir_options, emit, table
 from bitai.cli.settings import datadir_of
-from primitives.errors import InvalidInput, Rejected
+from primitives.errors import InvalidInput, Rejected, Temporary
 
 if TYPE_CHECKING:
     from bitai.model_file import ModelReport
@@ -71,9 +71,13 @@ def check(*, file: Path, fee_rate: float, as_json: bool) -> None:
 def _models(network: str | None, datadir: str | None) -> list[dict[str, Any]]:
     from bitai.node_client import NodeClient
 
-    found: list[dict[str, Any]] = NodeClient(datadir_of(network=network, datadir=datadir)).get("/status")[
-        "models"
-    ]
+    answer = NodeClient(datadir_of(network=network, datadir=datadir)).get("/status")
+    found: list[dict[str, Any]] = answer["models"]
+    if not found and not answer["readiness"]["ready"]:
+        why = "; ".join(answer["readiness"]["reasons"])
+        raise Temporary(
+            "node.not_ready", "the node cannot tell its models yet", why=why, fix="bitai-node status"
+        )
     return found
 
 

@@ -27,11 +27,14 @@ def status(*, network: str | None, datadir: str | None, as_json: bool) -> None:
 
 def _text(answer: dict[str, Any]) -> str:
     ready = answer["readiness"]
-    state = "ready" if ready["ready"] else f"{answer['phase']['phase']}: {'; '.join(ready['reasons'])}"
+    state = "ready" if ready["ready"] else f"not ready: {'; '.join(ready['reasons'])}"
     bitcoin = answer["l1"]
     rows: list[tuple[object, ...]] = [
         ("node", f"{answer['version']}, {answer['role']} on {answer['network']}, {state}"),
-        ("chain", f"{answer['chain_id']} ({answer['config_identity']})"),
+        (
+            "chain",
+            f"{answer['chain_id']} ({answer['config_identity']})" if answer["chain_id"] else "not opened yet",
+        ),
         ("bitcoin", _bitcoin(bitcoin)),
     ]
     rows += [(name, f"{head['number']} {head['hash']}") for name, head in answer["heads"].items()]

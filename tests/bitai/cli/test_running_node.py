@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from aiohttp.test_utils import TestServer
@@ -108,3 +109,13 @@ async def test_a_silent_node_is_unreachable(ask, tmp_path):
     done = await ask("status")
     assert done.exit_code == ExitCode.UNREACHABLE
     assert "node.unreachable" in done.stderr
+
+
+async def test_a_starting_node_is_not_said_to_have_no_models(ask, node):
+    """Models that cannot be read yet are not models that are not there."""
+    node.unready(Phase.SYNCING, "12 blocks behind")
+    node.current = replace(node.current, models=())
+    done = await ask("model", "ls")
+    assert done.exit_code == ExitCode.NOT_READY
+    assert "node.not_ready" in done.stderr
+    assert "12 blocks behind" in done.stderr
