@@ -15,7 +15,6 @@ import structlog
 from l1.header_chain import require_work
 from l1.ports import ChainPoint, Clock, L1Source
 from primitives.bitcoin.header import HEADER_BYTES, BlockHeader, parse_header
-from primitives.bitcoin.parser import check_commitments, parse_block
 from primitives.errors import ConfigError, InvalidInput, Rejected, Temporary
 from primitives.ids import L1Hash, display_hash
 
@@ -74,6 +73,7 @@ class L1Follower:
         self._floor_height = floor_height
         self._cursor = cursor
         self._tip: ChainPoint | None = None
+        self._asked_at_ms: int | None = None
         self._trail: deque[ChainPoint] = deque([cursor], maxlen=REMEMBERED_BLOCKS)
 
     @property
@@ -91,12 +91,24 @@ class L1Follower:
         """Tell whether everything the node had when last asked was told."""
         return self._tip == self._cursor
 
+    @property
+    def waiting_ms(self) -> int:
+        """How long the poll under way has waited for the node; 0 between polls."""
+        return 0 if self._asked_at_ms is None else max(0, self._clock.now_ms() - self._asked_at_ms)
+
     async def poll(self) -> list[L1Event]:
         """Return the next events, at most one batch of them; empty when the node has nothing new.
 
         Raises Temporary while the node is away, or has not come as far as we have (`l1.behind`), and ConfigError
         `l1.unknown_cursor`, `l1.below_start` when it follows a chain that does not lead to where we are.
         """
+        self._asked_at_ms = self._clock.now_ms()
+        try:
+            return await self._poll()
+        finally:
+            self._asked_at_ms = None
+
+    async def _poll(self) -> list[L1Event]:
         try:
             self._tip = tip = await self._source.best_tip()
         except Temporary:
@@ -193,12 +205,6 @@ class L1Follower:
             header = None if raw is None else _read_header(raw)
             if raw is None or header is None or header.previous != self._cursor.hash:
                 break  # the chain changed while we read; the next poll walks back
-            try:
-                await asyncio.to_thread(_require_whole, raw)
-            except Temporary:
-                if came:
-                    break  # what came before is good; the next poll asks for this one again
-                raise
             came.append(Connected(height, header, raw))
             self._step_to(ChainPoint(height, header.hash))
         return came
@@ -229,15 +235,3 @@ def _read_header(raw: bytes) -> BlockHeader:
     except InvalidInput as error:
         raise Temporary("l1.bad_answer", "the node sent a block without work") from error
     return header
-
-
-def _require_whole(raw: bytes) -> None:
-    """Require that a block is all that its header commits to; blocking, a third of a second for a full one.
-
-    Whoever works through a block expects that. A damaged or forged one is the node's fault, and is asked for
-    again until it comes right.
-    """
-    try:
-        check_commitments(parse_block(raw))
-    except InvalidInput as error:
-        raise Temporary("l1.bad_answer", f"the node sent a damaged block: {error.message}") from error

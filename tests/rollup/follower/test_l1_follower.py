@@ -201,29 +201,6 @@ async def test_blocks_without_work_are_not_believed() -> None:
         await follower.poll()
 
 
-@pytest.mark.parametrize("damage", ["cut", "other transactions", "other witness"])
-async def test_damaged_blocks_are_asked_for_again(damage: str) -> None:
-    """A block that is not what its header commits to is the node's fault: waited for, while those before it count."""
-    bitcoin = FakeBitcoin()
-    follower = follow(bitcoin, bitcoin.tip)
-    bitcoin.mine(3)
-    block = bitcoin.chain()[2]
-    raw = block.raw
-    wrong = {
-        "cut": raw[:-1],
-        "other transactions": raw.replace(b"\xff" * 4 + b"\x02", b"\xff" * 4 + b"\x03"),
-        "other witness": raw[:-5] + b"\x01" + raw[-4:],
-    }[damage]
-    assert wrong != raw
-    object.__setattr__(block, "raw", wrong)
-    assert [event.height for event in await follower.poll()] == [1]
-    for _ in range(2):
-        with pytest.raises(Temporary, match=r"l1\.bad_answer"):
-            await follower.poll()
-    object.__setattr__(block, "raw", raw)
-    assert [event.height for event in await follower.poll()] == [2, 3]
-
-
 @pytest.mark.parametrize("we", ["went on", "started anew"])
 async def test_a_node_that_knows_less_is_waited_for(we: str) -> None:
     """A node that indexes anew, from its first block on, takes nothing back; another branch that outgrows ours does."""
