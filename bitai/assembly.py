@@ -59,7 +59,7 @@ async def assemble(node: Node, stack: AsyncExitStack) -> None:
     embedded = config.embedded_bitcoin
     report.enter(Phase.STARTING_BITCOIN if embedded else Phase.CONNECTING_BITCOIN, "until it answers")
     report.l1_url, credentials = await _bitcoin(node)
-    transport = await stack.enter_async_context(RpcTransport(report.l1_url, credentials, clock))
+    transport = await stack.enter_async_context(_transport(node, credentials, clock))
     bitcoin = BitcoinNode(transport)
     await _await_bitcoin(bitcoin, config.network, report.l1_url)
     keys = open_node_keys(config.files, config.network) if config.role != "full" else None
@@ -170,9 +170,27 @@ async def _bitcoin(node: Node) -> tuple[str, Credentials]:
         argv += ["--mine-interval", str(config.mine_interval)]
     url = f"http://127.0.0.1:{port}"
     await node.supervisor.start(
-        ChildSpec("bitcoin", tuple(argv), ready=lambda: _listens(port), ready_within_s=BITCOIN_START_S)
+        ChildSpec(
+            "bitcoin",
+            tuple(argv),
+            ready=lambda: _listens(port),
+            ready_within_s=BITCOIN_START_S,
+            vital=True,
+        )
     )
     return url, CookieFile(folder / ".cookie")
+
+
+def _transport(node: Node, credentials: Credentials, clock: SystemClock) -> RpcTransport:
+    """Return the way to Bitcoin's RPC."""
+    ca_file = node.config.l1_ca_file
+    named = None if ca_file is None else str(ca_file.expanduser())
+    try:
+        return RpcTransport(node.report.l1_url, credentials, clock, ca_file=named)
+    except OSError as error:  # reading the certificate, or what is in it
+        raise ConfigError(
+            "l1.ca_file", f"no certificate can be read from {named}", why=str(error), fix=f"ls -l {named}"
+        ) from error
 
 
 async def _listens(port: int) -> bool:

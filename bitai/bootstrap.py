@@ -48,7 +48,8 @@ def read_rollup_config(path: Path) -> RollupConfig:
     except OSError as error:
         raise ConfigError(
             "config.unreadable",
-            f"the rollup configuration {path} cannot be read: {error}",
+            f"the rollup configuration {path} cannot be read",
+            why=str(error),
             fix=f"ls -l {path}",
         ) from error
     return RollupConfig.from_json(text)

@@ -28,6 +28,7 @@ ENVIRONMENT_PREFIX = "BITAI_"
 OTHER_VARIABLES = frozenset({"BITAI_VECTORS", "BITAI_TEST_PROFILE", "BITAI_TEST_BITCOIND", "BITAI_PYTHON"})
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
+FeeRate = Annotated[int, Field(ge=100, le=100_000_000)]
 Network = Literal["regtest", "signet", "testnet4", "mainnet"]
 
 
@@ -57,12 +58,27 @@ class NodeConfig(BaseSettings):
     l1_cookie: Path | None = Field(default=None, description="Bitcoin Core's cookie file")
     l1_user: str | None = Field(default=None, description="User name for Bitcoin Core's RPC")
     l1_password_file: Path | None = Field(default=None, description="File holding the password of --l1-user")
+    l1_ca_file: Path | None = Field(
+        default=None, description="Certificate that an https l1_rpc is checked by, instead of the system's"
+    )
     l1_port: Port = Field(default=18_443, description="Port of the embedded Bitcoin's RPC")
     mine_interval: float = Field(
         default=5.0,
         ge=0,
         le=86_400,
         description="Seconds between embedded Bitcoin blocks; 0: only when asked",
+    )
+
+    batch_codec: Literal["if520", "drop255"] = Field(
+        default="if520",
+        description="Envelope to inscribe in; drop255 also passes nodes that limit data behind OP_IF",
+    )
+    fee_floor: FeeRate = Field(default=1_000, description="Least fee rate of inscriptions, sats per 1,000 vB")
+    fee_cap: FeeRate = Field(
+        default=200_000, description="Highest fee rate of inscriptions, sats per 1,000 vB; above it they wait"
+    )
+    fee_target_blocks: int = Field(
+        default=2, ge=1, le=1_008, description="Blocks within which an inscription should be mined"
     )
 
     sequencer_url: str | None = Field(
@@ -152,6 +168,11 @@ def _contradictions(config: NodeConfig) -> tuple[tuple[bool, str], ...]:
         ),
         (config.l1_user is not None and config.l1_cookie is not None, "give l1_cookie or l1_user, not both"),
         (config.embedded_bitcoin and _has_credentials(config), "l1_cookie and l1_user need l1_rpc"),
+        (
+            config.l1_ca_file is not None and not (config.l1_rpc or "").startswith("https"),
+            "l1_ca_file is for an l1_rpc that begins with https",
+        ),
+        (config.fee_floor > config.fee_cap, "fee_floor is above fee_cap"),
         (len(set(fixed)) != len(fixed), f"two listeners share a port: {sorted(fixed)}"),
     )
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from bitai.atomic_file import write_atomically
 from primitives.curve import address_of, xonly_public_key
-from primitives.errors import InvalidInput, Rejected
+from primitives.errors import ConfigError, InvalidInput, Rejected
 
 VERSION: Final = 1
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -97,7 +97,16 @@ class Keystore:
         return key
 
     def list(self) -> tuple[StoredKey, ...]:
-        """All keys by name; a file that is no key file is an error, not an absence."""
+        """All keys by name; a file that is no key file is an error, not an absence.
+
+        Raises ConfigError `keystore.no_folder` where the folder cannot be one.
+        """
+        if any(place.exists() and not place.is_dir() for place in (self._folder, *self._folder.parents)):
+            raise ConfigError(
+                "keystore.no_folder",
+                f"{self._folder} lies in no folder",
+                fix="bitai-node keys list --datadir FOLDER",
+            )
         return tuple(_shown(_read(path)) for path in sorted(self._folder.glob("*.json")))
 
     def unlock(self, name: str, password: str) -> bytes:

@@ -70,7 +70,9 @@ class Node:
         self.metrics = Metrics()
         self.report = NodeReport(config)
         self.supervisor = Supervisor(
-            _log_child, on_restart=lambda name: self.metrics.count("task_restarts_total", task=name)
+            _log_child,
+            on_restart=lambda name: self.metrics.count("task_restarts_total", task=name),
+            on_lost=self._fail,
         )
         self.report.supervisor = self.supervisor
         self._tasks: set[asyncio.Task[None]] = set()
@@ -114,6 +116,10 @@ class Node:
         error = task.exception()
         code = error.code if isinstance(error, BitaiError) else type(error).__name__
         log.critical("task failed; the node stops", task=task.get_name(), code=code, exc_info=error)
+        self._fail(error)
+
+    def _fail(self, error: BaseException | None) -> None:
+        """Stop the node, and let it end with the first error of all."""
         self._failure = self._failure or error
         self.stopping.set()
 

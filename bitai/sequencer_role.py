@@ -23,10 +23,12 @@ from bitai.posting import ChainBlocks, StoredJournal
 from bitai.supervisor import ChildSpec
 from bitai.unsafe_feed import UnsafeServer
 from bitai.version import VERSION
+from l1.fees import FeePolicy
 from l1.inscriber import InscriberConfig
 from l1.inscription_package import SigningKeys
 from l1.keys import open_wallet_key
 from l1.transitions import SendRules
+from primitives.bitcoin.envelope_codecs import EnvelopeCodec
 from rollup.batcher.driver import Batcher, BatcherPorts, DriverConfig
 from rollup.batcher.state import BatcherConfig
 from rollup.sequencer.driver import Sequencer
@@ -35,6 +37,7 @@ from vm.registry import ListedNeurons
 
 if TYPE_CHECKING:
     from bitai.chain import ChainUpdate
+    from bitai.config import NodeConfig
     from bitai.node_keys import NodeKeys
     from bitai.node_parts import Parts
     from bitai.status import DevControls
@@ -162,11 +165,27 @@ def _model_files(root: Path) -> list[Path]:
     return [shipped, *(sorted(own.glob("*.bitai")) if own.is_dir() else [])]
 
 
+def fee_policy(config: NodeConfig) -> FeePolicy:
+    """Return what inscriptions may pay by the settings; the rate without an estimate lies within them."""
+    usual = FeePolicy()
+    return replace(
+        usual,
+        floor=config.fee_floor,
+        cap=config.fee_cap,
+        fallback=min(max(usual.fallback, config.fee_floor), config.fee_cap),
+        target_blocks=config.fee_target_blocks,
+    )
+
+
 def _build_batcher(parts: Parts, keys: NodeKeys) -> Batcher:
     blocks = ChainBlocks(parts.chain.driver, parts.thread)
     signing = SigningKeys(wallet=open_wallet_key(keys.funds), signer_secret=keys.batcher)
     rules = SendRules(finality_depth=parts.rollup.parameters.finality_depth)
-    config = BatcherConfig(rollup=parts.rollup, inscriber=InscriberConfig(keys=signing, rules=rules))
+    config = BatcherConfig(
+        rollup=parts.rollup,
+        inscriber=InscriberConfig(keys=signing, rules=rules, fees=fee_policy(parts.node.config)),
+        codec=EnvelopeCodec[parts.node.config.batch_codec.upper()],
+    )
     driver = DriverConfig()
     if parts.node.config.network == "regtest":
         config = replace(config, post_age_ms=REGTEST_POST_AGE_MS)

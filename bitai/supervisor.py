@@ -28,7 +28,10 @@ LineSink = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class ChildSpec:
-    """One program to keep running; `ready` is asked until it says yes, `environment` adds to ours."""
+    """One program to keep running; `ready` is asked until it says yes, `environment` adds to ours.
+
+    Without a `vital` one the node is of no use: it is not given up in silence.
+    """
 
     name: str
     argv: tuple[str, ...]
@@ -37,6 +40,7 @@ class ChildSpec:
     ready: Callable[[], Awaitable[bool]] | None = None
     ready_within_s: float = 60.0
     stop_grace_s: float = 10.0
+    vital: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,12 +101,14 @@ class Supervisor:
         *,
         patience: Patience | None = None,
         on_restart: Callable[[str], None] | None = None,
+        on_lost: Callable[[Temporary], None] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sink = sink
         self._patience = patience or Patience()
         self._on_restart = on_restart
+        self._on_lost = on_lost
         self._sleep = sleep
         self._clock = clock
         self._children: dict[str, _Child] = {}
@@ -183,10 +189,7 @@ class Supervisor:
             ran_s = self._clock() - child.started_at_s
             child.failures = 1 if ran_s >= self._patience.calm_s else child.failures + 1
             if child.failures > self._patience.give_up_after:
-                child.state = ChildState.GIVEN_UP
-                log.error(
-                    "child given up", child=child.spec.name, ended=_ending(code), restarts=child.restarts
-                )
+                self._give_up(child, code)
                 return
             delay_s = self._patience.delay_s(child.failures)
             child.state = ChildState.WAITING
@@ -196,6 +199,14 @@ class Supervisor:
                 await self._restart(child)
             except OSError as error:  # no memory, too many processes: one more failure, and the wait grows
                 log.warning("child not started", child=child.spec.name, reason=str(error))
+
+    def _give_up(self, child: _Child, code: int) -> None:
+        child.state = ChildState.GIVEN_UP
+        log.error("child given up", child=child.spec.name, ended=_ending(code), restarts=child.restarts)
+        if child.spec.vital and self._on_lost is not None:
+            why = f"it ended {child.failures} times in a row, at last with {_ending(code)}"
+            said = "; it said: " + " | ".join(list(child.tail)[-5:]) if child.tail else ""
+            self._on_lost(Temporary("child.given_up", f"{child.spec.name} does not stay up", why=why + said))
 
     async def _restart(self, child: _Child) -> None:
         child.restarts += 1

@@ -22,10 +22,15 @@ _EXAMPLES = (
 @click.option("--l1-cookie", metavar="FILE", help="Bitcoin Core's cookie file.")
 @click.option("--l1-user", metavar="NAME", help="User of Bitcoin Core's RPC.")
 @click.option("--l1-password-file", metavar="FILE", help="File with that user's password.")
+@click.option("--l1-ca-file", metavar="FILE", help="Certificate to check an https --l1-rpc by.")
 @click.option("--l1-port", metavar="N", help="Port of the embedded Bitcoin; default 18443, 0: any.")
 @click.option(
     "--mine-interval", metavar="S", help="Seconds between embedded blocks; default 5, 0: on demand."
 )
+@click.option("--batch-codec", metavar="NAME", help="Envelope to inscribe in: if520 (default), drop255.")
+@click.option("--fee-floor", metavar="N", help="Least fee rate, sats per 1,000 vB; default 1000.")
+@click.option("--fee-cap", metavar="N", help="Highest fee rate, sats per 1,000 vB; default 200000.")
+@click.option("--fee-target-blocks", metavar="N", help="Mine inscriptions within N blocks; default 2.")
 @click.option(
     "--sequencer-url", metavar="URL", help="WebSocket of a sequencer, for unsafe blocks (role full)."
 )

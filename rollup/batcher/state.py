@@ -61,6 +61,12 @@ class BatcherConfig:
                 "the signing key is not the batcher key that the rollup configuration names",
                 fix="bitai-node keys list  # and run with the batcher's key",
             )
+        if self.codec is EnvelopeCodec.OPRETURN:
+            raise ConfigError(
+                "batcher.bad_codec",
+                "frames are shown in leaves: an OP_RETURN output is for small messages",
+                fix="bitai-node run --batch-codec if520",
+            )
         if self.inscriber.rules.finality_depth < self.rollup.parameters.finality_depth:
             raise ConfigError(
                 "batcher.shallow_finality",

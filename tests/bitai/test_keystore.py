@@ -7,7 +7,7 @@ import pytest
 
 from bitai.keystore import LIGHT, Keystore, Stretch
 from primitives.curve import address_of, xonly_public_key
-from primitives.errors import InvalidInput, Rejected
+from primitives.errors import ConfigError, InvalidInput, Rejected
 
 QUICK = Stretch(n=2)
 SECRET = bytes(31) + b"\x01"
@@ -122,3 +122,11 @@ def test_the_folder_around_is_private_too(tmp_path):
     """A key made before the first start leaves no data folder that others can list."""
     Keystore(tmp_path / "node" / "keystore").new("mine", network="regtest", password="pw", stretch=LIGHT)
     assert (tmp_path / "node").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_is_none_holds_no_keys_but_says_so(tmp_path):
+    """A mistyped folder is not an empty keystore."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"keystore\.no_folder"):
+        Keystore(tmp_path / "file" / "keystore").list()
+    assert Keystore(tmp_path / "none").list() == ()

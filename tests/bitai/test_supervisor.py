@@ -106,6 +106,21 @@ async def test_patience_ends(supervisor):
     assert supervisor.reports()[0].restarts == 3
 
 
+async def test_a_node_is_told_when_a_vital_child_is_lost(lines):
+    """Of what the node cannot do without it is told why, once; of anything else it is not."""
+    lost = []
+    supervisor = Supervisor(lines, patience=Patience(first_s=0.0, give_up_after=1), on_lost=lost.append)
+    for name, vital in (("bitcoin", True), ("neuron", False)):
+        program = f"print('no room for {name}'); raise SystemExit(5)"
+        await supervisor.start(_spec(name, program, vital=vital))
+        await asyncio.wait_for(supervisor._children[name].keeper, 20)
+    await supervisor.stop()
+    (error,) = lost
+    assert error.code == "child.given_up"
+    assert "exit code 5" in error.details["why"]
+    assert "no room for bitcoin" in error.details["why"]
+
+
 def test_patience_grows_and_is_capped():
     """Waits double up to the cap."""
     patience = Patience(first_s=1, factor=2, most_s=5)

@@ -96,9 +96,12 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Three nodes on one Bitcoin that is mined by hand, with both digit models registered."""
+    """Three nodes on one Bitcoin that is mined by hand, with both digit models registered.
+
+    Batches come in the envelope that the other tests do not use.
+    """
     folder = tmp_path_factory.mktemp("reorg")
-    with dev_node(folder, "--mine-interval", "0") as dev:
+    with dev_node(folder, "--mine-interval", "0", "--batch-codec", "drop255") as dev:
         bitcoin = Bitcoin(dev)
         url = dev.run_file["rpc_url"].replace("http://", "ws://")
         hearing = full_node(folder, dev, "hearing", "--sequencer-url", url)

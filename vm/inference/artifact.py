@@ -168,7 +168,12 @@ def _split(data: bytes | memoryview) -> _Sections:
     """Find the sections; their lengths must add up to exactly the data."""
     reader = Reader(data)
     if reader.take(len(MAGIC)) != MAGIC:
-        raise InvalidInput("model.magic", "not a model artifact")
+        raise InvalidInput(
+            "model.magic",
+            "not a model artifact",
+            why=f"it does not begin with {MAGIC!r}",
+            fix="bitai-node model check FILE.bitai  # the file that the conversion wrote",
+        )
     version = reader.u8()
     if version != CONTAINER_VERSION:
         raise InvalidInput("model.container_version", "unknown container version", version=version)

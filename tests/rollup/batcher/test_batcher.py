@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from l1.inscription import RowStatus
 from primitives.bitcoin.envelope import EnvelopeKind, scan_block
+from primitives.bitcoin.envelope_codecs import EnvelopeCodec
 from primitives.errors import ConfigError, InvalidInput, InvariantViolation, Rejected, Temporary
 from primitives.hashes import sha256
 from rollup.batch.channel import decode_frame
@@ -360,11 +361,17 @@ async def test_bitcoin_away_is_waited_for() -> None:
 async def test_wrong_key_is_a_mistake_of_configuration() -> None:
     """A batcher whose key is not the chain's would post what nobody reads; it does not start."""
     world = World()
-    from dataclasses import replace
-
     keys = replace(world.settings.inscriber.keys, signer_secret=b"\x09" * 32)
     world.settings = replace(world.settings, inscriber=replace(world.settings.inscriber, keys=keys))
     with pytest.raises(ConfigError, match=r"batcher\.wrong_key"):
+        world.open()
+
+
+async def test_frames_go_into_leaves() -> None:
+    """A codec for small messages is refused at the start, not at the first channel."""
+    world = World()
+    world.settings = replace(world.settings, codec=EnvelopeCodec.OPRETURN)
+    with pytest.raises(ConfigError, match=r"batcher\.bad_codec"):
         world.open()
 
 
