@@ -40,6 +40,8 @@ SHOWN_BLOCKS: Final = 12
 TIER_NAMES: Final = {Tier.ON_CHAIN: "on-chain", Tier.NEURON: "neuron"}
 MAX_LAG_BLOCKS: Final = 2
 """Bitcoin blocks a node may be behind and still call itself ready."""
+MAX_WAIT_MS: Final = 15_000
+"""How long Bitcoin may keep the node waiting for a block: beyond it nobody knows how far behind the node is."""
 
 
 class NodeReport:
@@ -79,6 +81,8 @@ class NodeReport:
             reasons.append(f"{self._phase}: {self._detail}")
         elif self.follower is None or self.follower.tip is None:
             reasons.append("no answer from Bitcoin")
+        elif self.follower.waiting_ms > MAX_WAIT_MS:
+            reasons.append(f"Bitcoin has kept the node waiting for {self.follower.waiting_ms // 1_000} s")
         elif self.lag() > MAX_LAG_BLOCKS:
             reasons.append(f"{self.lag()} Bitcoin blocks behind")
         return Readiness(not reasons, tuple(reasons))

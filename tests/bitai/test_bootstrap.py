@@ -22,7 +22,7 @@ class HastyBitcoin(FakeBitcoin):
         self.mine()
         return await super().best_tip()
 
-    async def call(self, method, *params, idempotent=True):
+    async def call(self, method, *params, idempotent=True, within_s=None):
         """See `RpcTransport.call`."""
         self.mine()
         if method == "getblockcount":

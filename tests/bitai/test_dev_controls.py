@@ -14,7 +14,7 @@ class _Bitcoin:
     def __init__(self) -> None:
         self.called: list[str] = []
 
-    async def call(self, method, *params, idempotent=True):
+    async def call(self, method, *params, idempotent=True, within_s=None):
         self.called.append(method)
         return {"getblockcount": 112, "generatetoaddress": ["aa"]}.get(method, "x")
 

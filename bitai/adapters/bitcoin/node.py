@@ -31,6 +31,8 @@ _GENESIS: Final = {
 _MOST_BTC_PER_KVB: Final = 21_000
 """No rate: more than anyone could pay."""
 _PRUNED: Final = "pruned"
+TIP_LIMIT_S: Final = 10.0
+"""How long the tip may be waited for: it is asked for every second, and tells whether the node is there at all."""
 _OPTIONAL: Final = ("submitpackage", "getmempoolentry", "estimatesmartfee", "getmempoolinfo")
 
 
@@ -97,14 +99,15 @@ class BitcoinNode:
         return self.unsupported
 
     async def best_tip(self) -> ChainPoint:
-        """See L1Source."""
+        """See L1Source; a node that hangs is given up after TIP_LIMIT_S."""
         try:
-            block_hash = L1Hash(_hash(await self._transport.call("getbestblockhash")))
+            answer = await self._transport.call("getbestblockhash", within_s=TIP_LIMIT_S)
+            block_hash = L1Hash(_hash(answer))
         except Rejected as error:
             raise _unexpected("getbestblockhash", error) from error
         height = self._heights.get(block_hash)
         if height is None:
-            facts = await self._block_call("getblockheader", block_hash, True)
+            facts = await self._block_call("getblockheader", block_hash, True, within_s=TIP_LIMIT_S)
             height = _integer(facts, "height")
             self._heights = {block_hash: height}
         return ChainPoint(height, block_hash)
@@ -209,9 +212,16 @@ class BitcoinNode:
                 self._missing.add(method)
             raise
 
-    async def _block_call(self, method: str, block_hash: L1Hash, detail: bool | int) -> Any:  # noqa: FBT001 (RPC's own type)
+    async def _block_call(
+        self,
+        method: str,
+        block_hash: L1Hash,
+        detail: bool | int,  # noqa: FBT001 (RPC's own type)
+        *,
+        within_s: float | None = None,
+    ) -> Any:
         try:
-            return await self._transport.call(method, display_hash(block_hash), detail)
+            return await self._transport.call(method, display_hash(block_hash), detail, within_s=within_s)
         except Rejected as error:
             if error.code == "l1.not_found":
                 name = display_hash(block_hash)

@@ -7,6 +7,7 @@ idempotent calls tried again with capped backoff.
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -90,7 +91,7 @@ class RpcTransport:
         self._clock = clock
         self._observer = observer
         self._auth: httpx.BasicAuth | None = None
-        verify = httpx.create_ssl_context(verify=ca_file) if ca_file else True
+        verify = ssl.create_default_context(cafile=ca_file) if ca_file else True
         self._client = httpx.AsyncClient(
             headers={"content-type": "application/json", "accept-encoding": "identity"},
             timeout=httpx.Timeout(self._limits.answer_s, connect=self._limits.connect_s),
@@ -116,13 +117,25 @@ class RpcTransport:
         """Close the connections; calls under way end with Temporary."""
         await self._client.aclose()
 
-    async def call(self, method: str, *params: Any, idempotent: bool = True) -> Any:
-        """Return the node's result; see the class for errors. Only idempotent calls are tried again."""
-        tries = self._limits.tries if idempotent else 1
+    async def call(
+        self, method: str, *params: Any, idempotent: bool = True, within_s: float | None = None
+    ) -> Any:
+        """Return the node's result; see the class for errors. Only idempotent calls are tried again.
+
+        `within_s` bounds all tries together, for a call whose late answer is of no use.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._try_call(method, list(params), self._limits.tries if idempotent else 1)
+        except TimeoutError as error:
+            words = f"the Bitcoin node at {self.url} has not answered for {within_s:g} s"
+            raise Temporary("l1.unreachable", words) from error
+
+    async def _try_call(self, method: str, params: list[Any], tries: int) -> Any:
         wait_ms = self._limits.first_wait_ms
         for left in range(tries - 1, -1, -1):
             try:
-                return await self._call_observed(method, list(params))
+                return await self._call_observed(method, params)
             except Temporary as error:
                 if left == 0 or error.code == "l1.no_cookie":
                     raise

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bitai.adapters.bitcoin import node as adapter
 from bitai.adapters.bitcoin.credentials import CookieFile, UserPassword
 from bitai.adapters.bitcoin.node import BitcoinNode
 from bitai.adapters.bitcoin.transport import RpcTransport, TransportLimits
@@ -164,6 +165,25 @@ async def test_an_answer_that_never_ends_is_given_up() -> None:
     )
     with pytest.raises(Temporary, match=r"l1\.unreachable"):
         await transport.call("getblock")
+
+
+async def test_a_node_that_hangs_is_noticed_by_the_tip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who only wants to know whether the node is there does not wait as long as for a block, try after try."""
+    monkeypatch.setattr(adapter, "TIP_LIMIT_S", 0.05)
+    server = ProfileServer(FakeBitcoin(), load_profile("core"))
+    for hanging in ("getbestblockhash", "getblockheader"):
+
+        async def answer(request: httpx.Request, hanging: str = hanging) -> httpx.Response:
+            if json.loads(request.content)["method"] == hanging:
+                await asyncio.Event().wait()
+            return await server.handler(request)
+
+        transport = RpcTransport(
+            "http://node", FixedCredentials("u", "p"), TestClock(), transport=httpx.MockTransport(answer)
+        )
+        async with asyncio.timeout(5), transport:
+            with pytest.raises(Temporary, match=r"l1\.unreachable.*0\.05 s"):
+                await BitcoinNode(transport).best_tip()
 
 
 async def test_a_long_complaint_is_cut() -> None:

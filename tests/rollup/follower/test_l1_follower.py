@@ -80,6 +80,25 @@ class Flaky(FakeBitcoin):
             raise Temporary("l1.unreachable", "away")
 
 
+async def test_a_follower_says_how_long_bitcoin_keeps_it_waiting() -> None:
+    """A node that hangs over a block is known while it hangs, not when the last try ends; then it is forgotten."""
+    clock, waits = CountingClock(), []
+
+    class Slow(FakeBitcoin):
+        async def raw_block(self, block_hash: L1Hash) -> bytes:
+            clock.waited.append(20_000)
+            waits.append(follower.waiting_ms)
+            return await super().raw_block(block_hash)
+
+    bitcoin = Slow()
+    follower = L1Follower(bitcoin, clock, bitcoin.tip)
+    bitcoin.mine(1)
+    assert follower.waiting_ms == 0
+    assert len(await follower.poll()) == 1
+    assert waits == [20_000]
+    assert follower.waiting_ms == 0
+
+
 @given(changes)
 async def test_events_lead_to_the_nodes_chain(story: list[tuple[str, int]]) -> None:
     """After growth, reorgs, failures at any call and restarts, the story told is the node's chain."""
