@@ -50,9 +50,10 @@ if TYPE_CHECKING:
     from primitives.ids import Hash32, ModelId
     from rollup.config import RollupConfig
     from vm._core import Transaction
+    from vm.builder import BlockBuilder
     from vm.executor import Executor
     from vm.store import KeyValueStore
-    from vm.types import InferenceRecord, L1Origin
+    from vm.types import InferenceRecord, L1Origin, Outcome
 
 log = structlog.get_logger(__name__)
 
@@ -345,9 +346,9 @@ class ChainDriver:
         keep_empty: bool,
     ) -> tuple[MadeBlock, ChainUpdate] | None:
         """Build a block and make it the head; None if head or origin have moved since the proposal."""
-        if proposal.parent != self.executor.head.hash or not self._stands(proposal):
+        builder = self._open(proposal)
+        if builder is None:
             return None
-        builder = self.executor.open(proposal.timestamp, proposal.origin, proposal.system_transactions)
         outcomes = builder.add(transactions, records, missing="park") if transactions else []
         if not builder.transaction_count and not keep_empty:
             builder.abandon()
@@ -361,6 +362,23 @@ class ChainDriver:
         self.executor.commit(executed, batch)
         self._fault("chain.make.persisted")
         return MadeBlock(number, tuple(outcomes)), ChainUpdate(added=(number,), included=tuple(hashes))
+
+    def rehearse(
+        self, proposal: Proposal, transactions: Sequence[Transaction], records: Sequence[InferenceRecord]
+    ) -> tuple[Outcome, ...] | None:
+        """Run transactions as `make` would and keep nothing; None if head or origin have moved meanwhile."""
+        builder = self._open(proposal)
+        if builder is None:
+            return None
+        try:
+            return tuple(builder.add(transactions, records, missing="park"))
+        finally:
+            builder.abandon()
+
+    def _open(self, proposal: Proposal) -> BlockBuilder | None:
+        if proposal.parent != self.executor.head.hash or not self._stands(proposal):
+            return None
+        return self.executor.open(proposal.timestamp, proposal.origin, proposal.system_transactions)
 
     def _stands(self, proposal: Proposal) -> bool:
         """Tell whether the Bitcoin block that a new epoch looks back to is still the one that was proposed."""

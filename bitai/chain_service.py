@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rollup.sequencer.pool import NonceSource
     from vm._core import Transaction
     from vm.executor import Executor
-    from vm.types import InferenceRecord
+    from vm.types import InferenceRecord, Outcome
 
 log = structlog.get_logger(__name__)
 
@@ -116,6 +116,16 @@ class ChainService:
             self._metrics.count("l2_transactions_total", count, outcome=kind)
         await self._publish(update)
         return block
+
+    async def rehearse(
+        self,
+        proposal: Proposal,
+        transactions: Sequence[PooledTransaction],
+        records: Sequence[InferenceRecord],
+    ) -> tuple[Outcome, ...] | None:
+        """See `ChainPort.rehearse`."""
+        decoded = cast("Sequence[Transaction]", transactions)  # as in `make`
+        return await self._thread.run(self.driver.rehearse, proposal, decoded, records)
 
     async def _publish(self, update: ChainUpdate) -> None:
         if not (update.added or update.removed or update.epoch):

@@ -1,4 +1,4 @@
-"""Runs a message on a block's state and keeps nothing: eth_call, gas estimates, pre-execution."""
+"""Runs a message on a block's state and keeps nothing: eth_call and gas estimates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

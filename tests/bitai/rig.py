@@ -100,6 +100,16 @@ class ExecutorPort:
         await self.tell()
         return MadeBlock(block.data.number, outcomes)
 
+    async def rehearse(self, proposal, transactions, records):
+        """Build and drop."""
+        executor = self.world.executor
+        if proposal.parent != executor.head.hash:
+            return None
+        builder = executor.open(proposal.timestamp, proposal.origin, proposal.system_transactions)
+        outcomes = tuple(builder.add(transactions, records, missing="park"))
+        builder.abandon()
+        return outcomes
+
     async def tell(self):
         """Call who listens."""
         for listener in self.listeners:

@@ -47,6 +47,25 @@ def test_a_proposal_whose_bitcoin_block_left_is_not_built():
     asyncio.run(tell())
 
 
+def test_a_rehearsal_leaves_nothing_behind():
+    """What a rehearsal tells of transactions is what the block then does; state, head and journal stay as they are."""
+
+    async def tell():
+        _, node = await opened()
+        raws = Users().transfers(3)
+        transactions = node.executor.decode([*raws, raws[0]])
+        proposal = node.driver.propose(node.executor.head.timestamp + 2)
+        before = (node.executor.head, dict(node.store.scan(b"")))
+        outcomes = node.driver.rehearse(proposal, transactions, [])
+        assert [each.kind for each in outcomes] == ["included"] * len(raws) + ["skipped"]
+        assert (node.executor.head, dict(node.store.scan(b""))) == before
+        made, _ = node.driver.make(proposal, transactions, [], keep_empty=True)
+        assert made.outcomes == outcomes
+        assert node.driver.rehearse(proposal, transactions, []) is None, "the head has moved"
+
+    asyncio.run(tell())
+
+
 def test_a_rewind_notes_its_transactions_as_waiting_in_the_same_write():
     """Whoever dies right after a rewind finds the transactions of the blocks that left in the journal."""
 

@@ -36,6 +36,7 @@ class Chain:
         self.proposal = replace(self.proposal, **proposal)
         self.script = {}
         self.blocks = []
+        self.rehearsed = []
         self.failures = []
         self.kept = []
         self.news = asyncio.Condition()
@@ -78,6 +79,10 @@ class Chain:
             self.news.notify_all()
         return MadeBlock(number, outcomes)
 
+    async def rehearse(self, proposal, transactions, records):
+        self.rehearsed.append((list(transactions), list(records)))
+        return tuple(self.script.get(each.hash, INCLUDED) for each in transactions)
+
 
 class Dispatch:
     """A `DispatchPort` that writes down."""
@@ -85,10 +90,12 @@ class Dispatch:
     def __init__(self):
         self.asked, self.done, self.known = [], [], {}
         self.failures = []
+        self.news = asyncio.Event()
 
     def ask(self, transaction, who, request):
         if self.failures:
             raise self.failures.pop(0)
+        self.news.set()
         self.asked.append((transaction, who, request))
 
     def records(self, transaction, index):
@@ -270,6 +277,52 @@ async def test_interval_keeps_its_pace():
     await b.chain.until(3)
     task.cancel()
     assert b.chain.kept[:3] == [True, True, True]
+
+
+async def test_questions_are_asked_before_the_block():
+    """What arrives between blocks is tried out: a question goes to the neuron at once, and nothing else happens."""
+    b = bench(mode="interval", block_time_s=30)
+    task = asyncio.create_task(b.sequencer.run())
+    await b.chain.until(1)
+    good, failing, asking = b.admit(Fake(A, 0), Fake(B, 0), Fake(C, 0))
+    b.chain.script = {failing.hash: Outcome("skipped", "tx.insufficient_funds"), asking.hash: parked()}
+    b.dispatch.known = {good.hash: ["record"]}
+    b.sequencer.wake()
+    async with asyncio.timeout(5):
+        await b.dispatch.news.wait()
+    task.cancel()
+    assert [each[0] for each in b.dispatch.asked] == [asking.hash]
+    assert b.pool.parked == 1
+    assert b.dispatch.done == []
+    assert all(each.hash in b.pool for each in (good, failing, asking))
+    ((tried, records),) = b.chain.rehearsed
+    assert {each.hash for each in tried} == {good.hash, failing.hash, asking.hash}
+    assert [record for record, _ in records] == ["record"]
+    assert len(b.chain.blocks) == 1
+
+
+async def test_a_block_is_not_late_for_rehearsals(monkeypatch):
+    """However long they take and however much arrives, they stop in time for the next block."""
+    b = bench(mode="interval", block_time_s=0.3)
+    monkeypatch.setattr("rollup.sequencer.driver.REHEARSAL_PAUSE_S", 0.0)
+    rehearse, took = b.chain.rehearse, []
+
+    async def slowly(*arguments):
+        await asyncio.sleep(0.02)
+        took.append(0.02)
+        b.sequencer.wake()
+        return await rehearse(*arguments)
+
+    monkeypatch.setattr(b.chain, "rehearse", slowly)
+    b.chain.script = {Fake(A, 0).hash: Outcome("skipped", "tx.block_gas")}
+    b.admit(Fake(A, 0))
+    task = asyncio.create_task(b.sequencer.run())
+    await b.chain.until(2)
+    b.sequencer.wake()
+    await b.chain.until(3)
+    task.cancel()
+    assert took
+    assert sum(took) < 0.3
 
 
 async def test_a_slow_world_is_waited_out_a_bug_is_not(monkeypatch):
