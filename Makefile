@@ -22,7 +22,7 @@ run: setup ## Start a chain of your own: Bitcoin, node, neuron, faucet, and ask 
 	@exec .venv/bin/bitai-node run --demo $(ARGS)
 
 test: setup ## Run the whole suite (T=tests/l1 for a part)
-	@tools/setup.sh node
+	@tools/setup.sh node browser
 	@$(if $(T),,cargo test --quiet --release --locked --manifest-path vm/native/Cargo.toml)
 	$(PYTEST) -m "not soak" $(T)
 

@@ -4,8 +4,10 @@
 #   tools/setup.sh python   .venv with everything in requirements.lock
 #   tools/setup.sh native   the Rust core, built in release mode into vm/, and the command bitai-node
 #   tools/setup.sh node     the npm packages that some tests talk to the node with
+#   tools/setup.sh browser  Chromium, for one test of the status page: from apt where we are root, else left out
 #
-# Nothing outside the checkout is written but ${XDG_CACHE_HOME:-~/.cache}/bitai (uv if it is missing, cargo's output).
+# Nothing outside the checkout is written but ${XDG_CACHE_HOME:-~/.cache}/bitai (uv if it is missing, cargo's output),
+# and what apt installs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -96,6 +98,16 @@ setup_node() {
   echo "$want" >"$stamp"
 }
 
+setup_browser() {
+  command -v chromium >/dev/null 2>&1 && return
+  command -v google-chrome >/dev/null 2>&1 && return
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    say "installing chromium for the status page's test"
+    apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null && return
+  fi
+  say "chromium is missing: the test of the status page in a browser will be skipped"
+}
+
 mkdir -p .cache
 exec 9>.cache/setup.lock # two makes at once take turns
 if command -v flock >/dev/null 2>&1; then flock 9; fi
@@ -105,6 +117,7 @@ for part in "$@"; do
     python) setup_python ;;
     native) setup_native ;;
     node) setup_node ;;
-    *) fail "unknown part '$part'" "parts: python native node" ;;
+    browser) setup_browser ;;
+    *) fail "unknown part '$part'" "parts: python native node browser" ;;
   esac
 done

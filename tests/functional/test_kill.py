@@ -150,7 +150,10 @@ def test_kill_each_process_under_load(world: World, artifacts: dict[str, Artifac
                 )
                 print(f"round {turn}: {kill.__name__}, {back_s:.1f} s, safe {safe}, sent {len(hammer.sent)}")
             wait_until(lambda: node.status()["neurons"], "the neuron is back")
-    wait_until(lambda: not waiting(node, hammer), "everything that was sent is in a block")
+    try:
+        wait_until(lambda: not waiting(node, hammer), "everything that was sent is in a block")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {waiting(node, hammer)}; {node.status()['mempool']}") from error
     highest = max(places(node).values())
     wait_until(lambda: safe_number(node) >= highest, "all of it is safe")
     check_answers(node, hammer, artifacts)
