@@ -17,6 +17,7 @@ from l1.inscription import (
     RowStatus,
     expire_row,
     forget_mempool,
+    record_answer,
     record_funding,
     record_outcome,
     record_presence,
@@ -86,7 +87,7 @@ class Enqueue:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Ask that a row that was never signed be dropped."""
+    """Ask that a row be dropped that nobody else can have: never signed, or refused each time it was sent."""
 
     row_id: int
     reason: str
@@ -291,6 +292,7 @@ def _note(state: InscriberState, event: Answered | Looked | Restarted) -> Inscri
             refusal = Refusal(
                 event.outcome, state.wallet.tip.height, event.now_ms, packaged=len(event.txids) > 1
             )
+            row = record_answer(row)
             answered = event.txids if event.outcome.verdict.holds else event.txids[:1]
             for txid in answered:
                 row = record_outcome(row, txid, refusal)
@@ -316,7 +318,11 @@ def _tick(config: InscriberConfig, state: InscriberState, now_ms: int) -> Transi
     looks = _list_looks(config, state, now_ms)
     if looks:
         state = replace(state, looked_at=(state.wallet.tip, now_ms))
-    return Transition(state, (*_list_sends(config, state, now_ms), *looks), (*signals, *shortages))
+    sends = _list_sends(config, state, now_ms)
+    for send in sends:
+        row = state.rows[send.row_id]
+        state = _with_row(state, replace(row, unanswered=row.unanswered + 1))
+    return Transition(state, (*sends, *looks), (*signals, *shortages))
 
 
 def _note_funding(state: InscriberState) -> InscriberState:

@@ -54,7 +54,8 @@ class Row:
 
     `purpose` and `reference` name it for its owner. `heights` holds our transactions seen in blocks,
     `accepted` those a node has ever taken. `present` and `absent` are what we believe of the mempool now;
-    with `refusals` they are not stored, so a restart asks again. `progress_height` is when a version was
+    with `refusals` they are not stored, so a restart asks again. Nor is `unanswered`, how many sends have no
+    answer: a restart counts one, for nobody knows what was sent last. `progress_height` is when a version was
     signed or confirmed last, `orphan_since` since when a coin of the commit has not existed. `stuck` says why
     blocks pass by a row that pays no more; it is worked out anew, not stored.
     """
@@ -74,6 +75,7 @@ class Row:
     present: frozenset[Txid] = frozenset()
     absent: frozenset[Txid] = frozenset()
     refusals: Mapping[Txid, Refusal] = field(default_factory=dict)
+    unanswered: int = 0
     progress_height: int = 0
     orphan_since: int | None = None
     stuck: str = ""
@@ -146,6 +148,14 @@ class Row:
         )
 
     @property
+    def is_ours_alone(self) -> bool:
+        """Tell whether nobody else can have any version: it is not signed, or every send of it was refused."""
+        if self.status is RowStatus.QUEUED:
+            return True
+        known = self.accepted or self.heights or self.rivals
+        return self.status is RowStatus.SIGNED and not known and not self.unanswered
+
+    @property
     def commit_is_located(self) -> bool:
         """Tell whether a node or a block has said where the current commit is; after a restart nobody has."""
         attempt = self.attempt
@@ -202,6 +212,11 @@ def unwind_row(row: Row, height: int) -> Row:
     return replace(row, heights=heights, rivals=rivals, present=row.present - lost, refusals={})
 
 
+def record_answer(row: Row) -> Row:
+    """Return the row after a send was answered, whatever the answer."""
+    return replace(row, unanswered=max(row.unanswered - 1, 0))
+
+
 def record_outcome(row: Row, txid: Txid, refusal: Refusal) -> Row:
     """Return the row after a node answered about one of its transactions."""
     if refusal.outcome.verdict.holds:
@@ -238,14 +253,15 @@ def record_funding(row: Row, tip_height: int, *, alive: bool) -> Row:
 
 def forget_mempool(row: Row) -> Row:
     """Return the row as a fresh process sees it: nothing is known of the mempool."""
-    return replace(row, present=frozenset(), absent=frozenset(), refusals={})
+    doubt = max(row.unanswered, 1 if row.attempts else 0)
+    return replace(row, present=frozenset(), absent=frozenset(), refusals={}, unanswered=doubt)
 
 
 def expire_row(row: Row, reason: str) -> Row:
-    """Return a queued row that will never be signed; others stay as they are, for their bytes may be out."""
-    if row.status is not RowStatus.QUEUED:
+    """Return a row that will never be sent (again) and claims no coins; others stay, for their bytes may be out."""
+    if not row.is_ours_alone:
         return row
-    return replace(row, status=RowStatus.EXPIRED, reason=reason)
+    return replace(row, status=RowStatus.EXPIRED, reason=reason, attempts=(), current=0, refusals={})
 
 
 def requeue_row(row: Row) -> Row:
@@ -262,6 +278,7 @@ def requeue_row(row: Row) -> Row:
         present=frozenset(),
         absent=frozenset(),
         refusals={},
+        unanswered=0,
         orphan_since=None,
         stuck="",
     )

@@ -5,7 +5,7 @@ A status is worked out by `classify`, never set by hand; `TRANSITIONS` says whic
     queued ──► signed ──► commit sent ──► reveal sent ──► confirmed n ──► final
       │ ▲         └───────────┴──── evicted ◄─┘  ▲ reorg        │
       ▼ └───────── replaced (a rival's spend got deep) ◄────────┘
-    expired
+    expired (also a signed row that a node refused each time)
 
 A row whose coins are gone for good, by a rival's spend or because the transaction that made them is no more,
 goes back to queued and is signed with others.
@@ -40,7 +40,7 @@ _SENT: Final = _ON_THE_WAY - {RowStatus.SIGNED}
 _REVEALED: Final = _SENT - {RowStatus.COMMIT_SENT}
 TRANSITIONS: Final[Mapping[RowStatus, frozenset[RowStatus]]] = {
     RowStatus.QUEUED: frozenset({RowStatus.SIGNED, RowStatus.EXPIRED}),
-    RowStatus.SIGNED: _SENT | {RowStatus.QUEUED},
+    RowStatus.SIGNED: _SENT | {RowStatus.QUEUED, RowStatus.EXPIRED},
     RowStatus.COMMIT_SENT: _REVEALED | {RowStatus.QUEUED},
     RowStatus.REVEAL_SENT: _REVEALED | {RowStatus.QUEUED},
     RowStatus.CONFIRMED: _REVEALED,

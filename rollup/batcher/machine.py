@@ -190,7 +190,7 @@ def _tick(config: BatcherConfig, state: BatcherState, event: Ticked) -> Transiti
 
 
 def _drop_void(config: BatcherConfig, state: BatcherState) -> tuple[BatcherState, tuple[Signal, ...]]:
-    """Drop channels that were never signed and would be void; their numbers and blocks are free again."""
+    """Drop channels that nobody else can have and that would be void; their numbers and blocks are free again."""
     signals: tuple[Signal, ...] = ()
     while (channel := find_droppable(config, state)) is not None:
         dropped = _inscribe(config, state, Cancel(channel.row_id, "its blocks would be void by now"))

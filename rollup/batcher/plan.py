@@ -165,13 +165,17 @@ def find_origin(state: BatcherState, height: int) -> L1Origin | None:
 
 
 def find_droppable(config: BatcherConfig, state: BatcherState) -> Channel | None:
-    """Return the newest channel if it was never signed and would be void: its number can be used again."""
+    """Return the newest channel if it would be void and nobody else can have it: its number can be used again.
+
+    One that was signed and offered without a plain refusal may be out. It stays until it is settled, and is bumped
+    like any other: the channels after it take effect only when it has.
+    """
     posted = find_posted_head(state)
     if posted is None or not state.channels:
         return None
     newest = max(state.channels, key=lambda channel: channel.number)
     row = state.inscriber.rows.get(newest.row_id)
-    if row is None or row.status is not RowStatus.QUEUED or newest.number != state.next_channel - 1:
+    if row is None or not row.is_ours_alone or newest.number != state.next_channel - 1:
         return None
     late = state.headers.tip.height + 1 > newest.first_origin + config.rollup.parameters.seq_window
     origin = newest.last.origin
