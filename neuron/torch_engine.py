@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from neuron.torch_ops import Step, apply
+from neuron.torch_ops import Step, apply, small_index
 from neuron.torch_products import Float32Product, Int8Product, Product, int8_units_are_exact
 from vm.inference.artifact import Artifact
-from vm.inference.graph import Graph, Node, Op
+from vm.inference.graph import Convolution, Graph, Node, Op
+from vm.inference.ops import convolution_axes
+from vm.inference.schedule import run_nodes
 from vm.inference.tensors import Int64
 
 _PRODUCTS = frozenset({Op.CONV2D, Op.DEPTHWISE_CONV2D, Op.DENSE})
@@ -26,17 +28,15 @@ class TorchModel:
 
     def evaluate(self, inputs: Sequence[Int64]) -> list[Int64]:
         """Return the outputs for a batch of inputs, each (B, ...)."""
-        last_use = _last_uses(self.graph)
-        values: dict[int, torch.Tensor] = {}
         with torch.inference_mode():
-            for index, array in enumerate(inputs):
-                values[index] = torch.from_numpy(np.ascontiguousarray(array, dtype=np.int32)).to(self.device)
-            for position, step in enumerate(self.steps):
-                source = values[step.node.source]
-                if last_use[step.node.source] == position:
-                    del values[step.node.source]
-                values[len(self.graph.inputs) + position] = apply(step, source, self.product)
-            return [values[index].cpu().numpy().astype(np.int64) for index in self.graph.outputs]
+            outputs = run_nodes(self.graph, map(self._to_device, inputs), self._compute)
+            return [output.cpu().numpy().astype(np.int64) for output in outputs]
+
+    def _to_device(self, array: Int64) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int32)).to(self.device)
+
+    def _compute(self, position: int, _node: Node, source: torch.Tensor) -> torch.Tensor:
+        return apply(self.steps[position], source, self.product)
 
 
 class TorchEngine:
@@ -56,14 +56,20 @@ class TorchEngine:
 
     def prepare(self, artifact: Artifact) -> TorchModel:
         """Move a model to the device."""
-        graph, values = artifact.graph, artifact.analysis.values
-        steps = []
-        for node in graph.nodes:
-            arrays = [artifact.constants[index] for index in node.constants]
-            tensors = [torch.from_numpy(array.astype(np.int64)).to(self._device) for array in arrays]
-            kernel = (arrays[0].shape[1], arrays[0].shape[2]) if _has_kernel(node) else (1, 1)
-            steps.append(Step(node, self._layout(node, tensors), values[node.source], kernel))
-        return TorchModel(graph, tuple(steps), self._product, self._device)
+        steps = tuple(self._step(artifact, node) for node in artifact.graph.nodes)
+        return TorchModel(artifact.graph, steps, self._product, self._device)
+
+    def _step(self, artifact: Artifact, node: Node) -> Step:
+        arrays = [artifact.constants[index] for index in node.constants]
+        tensors = [torch.from_numpy(array.astype(np.int64)).to(self._device) for array in arrays]
+        step = Step(node, self._layout(node, tensors), artifact.analysis.values[node.source])
+        if node.op not in (Op.CONV2D, Op.DEPTHWISE_CONV2D):
+            return step
+        step = step._replace(kernel=(arrays[0].shape[1], arrays[0].shape[2]))
+        if node.op is Op.DEPTHWISE_CONV2D:
+            return step
+        axes = convolution_axes((1, *step.source.shape), step.kernel, Convolution(*node.attributes))
+        return step._replace(gather=small_index(axes, self._device))
 
     def _layout(self, node: Node, tensors: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         if node.op not in _PRODUCTS:
@@ -85,13 +91,3 @@ def candidate_engines(device: str, threads: int | None) -> list[TorchEngine]:
         torch.set_num_threads(threads)
     products: list[Product] = [Int8Product()] if int8_units_are_exact(torch.device(device)) else []
     return [TorchEngine(device, product) for product in (*products, Float32Product())]
-
-
-def _has_kernel(node: Node) -> bool:
-    return node.op in (Op.CONV2D, Op.DEPTHWISE_CONV2D)
-
-
-def _last_uses(graph: Graph) -> dict[int, int]:
-    """Return, per value, the position of the last node that reads it; outputs are never done with."""
-    uses = {node.source: position for position, node in enumerate(graph.nodes)}
-    return uses | dict.fromkeys(graph.outputs, len(graph.nodes))

@@ -4,7 +4,7 @@ Values are int32 with a leading batch axis; whatever may pass int32 is computed 
 floats, and only through `torch_products`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import torch
@@ -17,21 +17,32 @@ from vm.inference.ops import (
     SOFTMAX_MAX_OCTAVES,
     SOFTMAX_TABLE_BITS,
     SOFTMAX_TABLE_MASK,
+    Axes,
+    Axis,
+    convolution_axes,
+    pooling_axes,
+    taps,
 )
 from vm.inference.tensors import TensorType
 
 PATCH_ELEMENTS: Final = 1 << 26
 """Largest matrix of image patches held at once."""
+KEPT_INDEX: Final = 1 << 14
+"""Longest index of patches kept with a model; a longer one costs little beside its product."""
 _LEAST: Final = -(1 << 31)
 
 
 class Step(NamedTuple):
-    """Hold a node with its constants on the device, and the type of the value it reads."""
+    """Hold a node with its constants on the device, and the type of the value it reads.
+
+    A convolution has the height and width of its `kernel` too, and its `gather_index` where that is short.
+    """
 
     node: Node
     constants: tuple[torch.Tensor, ...]
     source: TensorType
-    kernel: tuple[int, int]
+    kernel: tuple[int, int] = (1, 1)
+    gather: torch.Tensor | None = None
 
 
 def apply(step: Step, source: torch.Tensor, product: Product) -> torch.Tensor:  # noqa: C901, PLR0911 (dispatch)
@@ -72,35 +83,36 @@ def round_divide(numerator: torch.Tensor, divisor: torch.Tensor) -> torch.Tensor
 
 
 def conv2d(step: Step, source: torch.Tensor, product: Product) -> torch.Tensor:
-    """Gather patches (B * rows * W', KH * KW * C), a block of rows at a time, and multiply."""
+    """Gather patches (B * rows * columns, KH * KW * C), a block of windows at a time, and multiply."""
     weights, bias = step.constants
-    window = Convolution(*step.node.attributes)
-    strides, dilations = window[0:2], window[2:4]
-    padded = _pad(source, window[4:], 0)
-    height, width = _extent(padded, step.kernel, strides, dilations)
-    row_elements = source.shape[0] * width * step.kernel[0] * step.kernel[1] * source.shape[3]
-    block = max(1, PATCH_ELEMENTS // row_elements)
+    axes = convolution_axes(source.shape, step.kernel, Convolution(*step.node.attributes))
+    lines, posts = axes
+    window = source.shape[0] * lines.kernel * posts.kernel * source.shape[3]
+    columns = min(posts.extent, max(1, PATCH_ELEMENTS // window))
+    rows = min(lines.extent, max(1, PATCH_ELEMENTS // (window * columns)))
+    kept = step.gather if (rows, columns) == (lines.extent, posts.extent) else None
+    # One pixel of zeros stands for all padding, which may be ten thousand times the image.
+    pixels = torch.nn.functional.pad(source.reshape(source.shape[0], -1, source.shape[3]), (0, 0, 0, 1))
     results = []
-    for top in range(0, height, block):
-        rows = min(block, height - top)
-        lines = padded[:, top * strides[0] :, :, :]
-        taps = torch.stack(list(_taps(lines, (step.kernel, strides, dilations), (rows, width))), dim=3)
-        patches = taps.reshape(source.shape[0] * rows * width, -1)
-        result = product.multiply(patches, weights, step.source) + bias
-        results.append(result.reshape(source.shape[0], rows, width, -1))
+    for top in range(0, lines.extent, rows):
+        line = []
+        for left in range(0, posts.extent, columns):
+            block = (range(lines.extent)[top : top + rows], range(posts.extent)[left : left + columns])
+            index = kept if kept is not None else gather_index(axes, block, source.device)
+            patches = pixels.index_select(1, index).reshape(-1, window // source.shape[0])
+            result = product.multiply(patches, weights, step.source) + bias
+            line.append(result.reshape(source.shape[0], len(block[0]), len(block[1]), -1))
+        results.append(torch.cat(line, dim=2))
     return torch.cat(results, dim=1)
 
 
 def depthwise_conv2d(step: Step, source: torch.Tensor) -> torch.Tensor:
     """Multiply and add each kernel position in int32, which holds every partial sum."""
     weights, bias = step.constants
-    window = Convolution(*step.node.attributes)
-    padded = _pad(source, window[4:], 0)
-    shape = _extent(padded, step.kernel, window[0:2], window[2:4])
-    planes = weights.reshape(weights.shape[0], -1)
-    total = bias
-    for position, met in enumerate(_taps(padded, (step.kernel, window[0:2], window[2:4]), shape)):
-        total = total + met * planes[:, position]
+    axes = convolution_axes(source.shape, step.kernel, Convolution(*step.node.attributes))
+    total = _everywhere(bias, source.shape[0], axes)
+    for tap in taps(axes):
+        total[tap.place] += source[tap.met] * weights[:, tap.row, tap.column]
     return total
 
 
@@ -121,30 +133,24 @@ def requant(source: torch.Tensor, constants: Sequence[torch.Tensor], target: Req
 
 def max_pool2d(source: torch.Tensor, pooling: Pooling) -> torch.Tensor:
     """Take the greatest element of each window; padding takes no part."""
-    kernel, strides = pooling[0:2], pooling[2:4]
-    padded = _pad(source, pooling[4:], _LEAST)
-    shape = _extent(padded, kernel, strides, (1, 1))
-    taps = _taps(padded, (kernel, strides, (1, 1)), shape)
-    best = next(taps)
-    for met in taps:
-        best = torch.maximum(best, met)
+    axes = pooling_axes(source.shape, pooling)
+    best = _everywhere(source.new_full(source.shape[3:], _LEAST), source.shape[0], axes)
+    for tap in taps(axes):
+        part = best[tap.place]
+        torch.maximum(part, source[tap.met], out=part)
     return best
 
 
 def average_pool2d(source: torch.Tensor, pooling: Pooling) -> torch.Tensor:
     """Average over the elements inside the image, in int64."""
-    kernel, strides = pooling[0:2], pooling[2:4]
-    inside = torch.ones((1, *source.shape[1:3], 1), dtype=torch.int64, device=source.device)
-    sums = []
-    for plane in (source.to(torch.int64), inside):
-        padded = _pad(plane, pooling[4:], 0)
-        shape = _extent(padded, kernel, strides, (1, 1))
-        taps = _taps(padded, (kernel, strides, (1, 1)), shape)
-        total = next(taps).clone()
-        for met in taps:
-            total += met
-        sums.append(total)
-    return round_divide(sums[0], sums[1]).to(torch.int32)
+    axes = pooling_axes(source.shape, pooling)
+    zeros = torch.zeros(source.shape[3], dtype=torch.int64, device=source.device)
+    total = _everywhere(zeros, source.shape[0], axes)
+    count = _everywhere(zeros[:1], 1, axes)
+    for tap in taps(axes):
+        total[tap.place] += source[tap.met]
+        count[tap.place] += 1
+    return round_divide(total, count).to(torch.int32)
 
 
 def softmax(source: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
@@ -164,30 +170,30 @@ def argmax(source: torch.Tensor) -> torch.Tensor:
     return torch.where(greatest, indices, length).amin(dim=-1, keepdim=True).to(torch.int32)
 
 
-def _extent(
-    padded: torch.Tensor, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
-) -> tuple[int, int]:
-    height = (padded.shape[1] - dilations[0] * (kernel[0] - 1) - 1) // strides[0] + 1
-    width = (padded.shape[2] - dilations[1] * (kernel[1] - 1) - 1) // strides[1] + 1
-    return height, width
+def small_index(axes: Axes, device: torch.device) -> torch.Tensor | None:
+    """Return the index of all windows of a convolution, or None where that is too long to be kept."""
+    lines, posts = axes
+    if lines.extent * lines.kernel * posts.extent * posts.kernel > KEPT_INDEX:
+        return None
+    return gather_index(axes, (range(lines.extent), range(posts.extent)), device)
 
 
-def _taps(
-    padded: torch.Tensor, steps: Sequence[Sequence[int]], shape: Sequence[int]
-) -> Iterator[torch.Tensor]:
-    """Yield, per kernel position, the elements (B, H', W', C) it meets."""
-    kernel, strides, dilations = steps
-    for row in range(kernel[0]):
-        top = row * dilations[0]
-        rows = slice(top, top + (shape[0] - 1) * strides[0] + 1, strides[0])
-        for column in range(kernel[1]):
-            left = column * dilations[1]
-            columns = slice(left, left + (shape[1] - 1) * strides[1] + 1, strides[1])
-            yield padded[:, rows, columns, :]
+def gather_index(axes: Axes, block: tuple[range, range], device: torch.device) -> torch.Tensor:
+    """Return which pixel, row-major, a block of windows meets at each kernel position; H * W is padding."""
+    rows, columns = (_meet(axis, windows, device) for axis, windows in zip(axes, block, strict=True))
+    rows, columns = rows[:, None, :, None], columns[None, :, None, :]
+    height, width = axes[0].size, axes[1].size
+    return torch.where((rows >= 0) & (columns >= 0), rows * width + columns, height * width).reshape(-1)
 
 
-def _pad(source: torch.Tensor, pads: Sequence[int], fill: int) -> torch.Tensor:
-    top, bottom, left, right = pads
-    return (
-        torch.nn.functional.pad(source, (0, 0, left, right, top, bottom), value=fill) if any(pads) else source
-    )
+def _meet(axis: Axis, windows: range, device: torch.device) -> torch.Tensor:
+    """Return the line or column (windows, kernel) that each window meets at each position; -1 is padding."""
+    first = torch.arange(windows.start, windows.stop, dtype=torch.int32, device=device) * axis.stride
+    positions = torch.arange(axis.kernel, dtype=torch.int32, device=device) * axis.dilation
+    met = first[:, None] + positions - axis.before
+    return torch.where((met >= 0) & (met < axis.size), met, -1)
+
+
+def _everywhere(channels: torch.Tensor, batch: int, axes: Axes) -> torch.Tensor:
+    """Return (B, H', W', C) with the same channels (C,) at every window."""
+    return channels.expand(batch, axes[0].extent, axes[1].extent, -1).clone()

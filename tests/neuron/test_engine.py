@@ -12,8 +12,12 @@ from hypothesis import strategies as st
 from tests.conftest import ROOT
 from tests.vm.inference.random_graphs import random_model
 from vm.inference import reference
+from vm.inference.artifact import Labels, build_artifact
 from vm.inference.conformance import failed_cases
 from vm.inference.engine import Result
+from vm.inference.graph import Constant, Graph, Node, Op, Role
+from vm.inference.manifest import Tier
+from vm.inference.tensors import DType, TensorType
 from vm.inference.wire import Request, Status
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -96,15 +100,52 @@ def test_batch_of_one(engine, digits, images):
         )
 
 
-def test_convolution_in_blocks(engine, digits, images, monkeypatch):
-    """Cutting the patches of a convolution into blocks of rows changes nothing."""
+@pytest.mark.parametrize("elements", [1, 400, 2_000])
+def test_convolution_in_blocks(engine, digits, images, elements, monkeypatch):
+    """Cutting the patches of a convolution into blocks, one window or some rows of them, changes nothing."""
     batch = np.frombuffer(images[0], dtype=np.uint8).astype(np.int64).reshape(1, 8, 8, 1)
     model = engine.prepare(digits)
     wanted = model.evaluate([batch])
-    monkeypatch.setattr(torch_ops, "PATCH_ELEMENTS", 1)
+    monkeypatch.setattr(torch_ops, "PATCH_ELEMENTS", elements)
     assert all(
         np.array_equal(left, right) for left, right in zip(wanted, model.evaluate([batch]), strict=True)
     )
+
+
+@pytest.mark.parametrize(
+    ("op", "weights", "attributes"),
+    [
+        (Op.CONV2D, (2, 1, 1, 2_000), (64, 64, 1, 1, 64, 64, 64, 64)),
+        (Op.DEPTHWISE_CONV2D, (2_000, 1, 1), (64, 64, 1, 1, 64, 64, 64, 64)),
+        (Op.MAX_POOL2D, None, (8, 8, 64, 64, 7, 7, 7, 7)),
+        (Op.AVERAGE_POOL2D, None, (8, 8, 64, 64, 7, 7, 7, 7)),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_padding_is_never_laid_out(engine, op, weights, attributes):
+    """A model of one pixel and the widest padding takes no memory for the padding: 16,641 times the image."""
+    source, constants, arrays = TensorType(DType.I8, (1, 1, 2_000), -127, 127), (), []
+    if weights is not None:
+        kernel, bias = TensorType(DType.I8, weights, -9, 9), TensorType(DType.I32, weights[:1], -9, 9)
+        constants = (Constant(Role.WEIGHT, kernel), Constant(Role.WEIGHT, bias))
+        arrays = [np.arange(np.prod(weights)).reshape(weights) % 19 - 9, np.full(weights[:1], 7)]
+    graph = Graph((source,), constants, (Node(op, 0, tuple(range(len(constants))), attributes),), (1,))
+    artifact = build_artifact(graph, arrays, Labels("wide", "MIT", Tier.NEURON))
+    model = engine.prepare(artifact)
+    inputs, largest = [np.arange(2_000).reshape(1, 1, 1, -1) % 251 - 125], 0
+
+    class Watch(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            nonlocal largest
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor):
+                largest = max(largest, result.numel())
+            return result
+
+    with Watch():
+        (found,) = model.evaluate(inputs)
+    assert 0 < largest < 100 * source.elements
+    assert np.array_equal(found, reference_outputs(artifact, inputs)[0])
 
 
 def test_float32_without_pieces_would_be_caught(monkeypatch):

@@ -34,11 +34,8 @@ def run(artifact: Artifact, input_bytes: bytes, params: bytes, max_output: int) 
     inputs = decode_request(artifact.announcement, input_bytes, params, max_output)
     if inputs is None:
         return BAD_INPUT
-    values = exact_blas.evaluate(_prepared(artifact), [tensor[np.newaxis] for tensor in inputs])
-    return Result(
-        Status.OK,
-        encode_output(artifact.announcement, [values[index][0] for index in artifact.graph.outputs]),
-    )
+    outputs = exact_blas.evaluate(_prepared(artifact), [tensor[np.newaxis] for tensor in inputs])
+    return Result(Status.OK, encode_output(artifact.announcement, [output[0] for output in outputs]))
 
 
 def check_request(announcement: Announcement, input_bytes: bytes, params: bytes, max_output: int) -> Status:

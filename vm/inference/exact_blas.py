@@ -15,7 +15,7 @@ import numpy as np
 from vm.inference.artifact import Artifact
 from vm.inference.graph import Convolution, Graph, Node, Op
 from vm.inference.ops import KERNELS, Kernel, convolution_axes, everywhere, taps
-from vm.inference.reference import evaluate_with
+from vm.inference.schedule import run_nodes
 from vm.inference.tensors import Int64, Integers
 
 BLOCK_ROWS: Final = 256
@@ -35,9 +35,13 @@ def prepare(artifact: Artifact) -> PreparedModel:
     return PreparedModel(graph, tuple(_layout(node, artifact.constants) for node in graph.nodes))
 
 
-def evaluate(model: PreparedModel, inputs: Sequence[Int64]) -> tuple[Int64, ...]:
-    """Return every value of the graph, equal to `reference.evaluate`."""
-    return evaluate_with(_EXACT_KERNELS, model.graph, model.operands, inputs)
+def evaluate(model: PreparedModel, inputs: Sequence[Int64]) -> list[Int64]:
+    """Return the outputs of the graph, equal to those among the values of `reference.evaluate`."""
+
+    def compute(position: int, node: Node, source: Int64) -> Int64:
+        return _EXACT_KERNELS[node.op](source, model.operands[position], node.attributes)
+
+    return run_nodes(model.graph, (np.asarray(value, dtype=np.int64) for value in inputs), compute)
 
 
 def _layout(node: Node, constants: Sequence[Integers]) -> tuple[Integers, ...]:
@@ -58,9 +62,10 @@ def _conv2d(source: Int64, constants: Sequence[Integers], attributes: Sequence[i
     weights, bias = constants
     axes = convolution_axes(source.shape, weights.shape[:2], Convolution(*attributes))
     total = everywhere(bias, source.shape[0], axes)
-    for tap in taps(source.astype(np.float64), axes):
+    floats = source.astype(np.float64)
+    for tap in taps(axes):
         part = total[tap.place]
-        part += _product(tap.met, weights[tap.row, tap.column])
+        part += _product(floats[tap.met], weights[tap.row, tap.column])
     return total.astype(np.int64)
 
 

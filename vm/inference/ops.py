@@ -60,13 +60,17 @@ Axes: TypeAlias = tuple[Axis, Axis]
 """Height and width."""
 
 
+Region: TypeAlias = tuple[slice, slice, slice]
+"""Batch, height and width."""
+
+
 class Tap(NamedTuple):
-    """One kernel position: the elements (B, h, w, C) it meets, and the place (B, h, w) of their windows."""
+    """One kernel position: where the elements are that it meets, and the place of their windows."""
 
     row: int
     column: int
-    place: tuple[slice, slice, slice]
-    met: Int64
+    place: Region
+    met: Region
 
 
 def round_shift(value: Int64, shift: Integers | int) -> Int64:
@@ -88,9 +92,9 @@ def conv2d(source: Int64, constants: Sequence[Integers], attributes: Sequence[in
     weights, bias = (constant.astype(np.int64) for constant in constants)
     axes = convolution_axes(source.shape, weights.shape[1:3], Convolution(*attributes))
     total = everywhere(bias, source.shape[0], axes)
-    for tap in taps(source, axes):
+    for tap in taps(axes):
         part = total[tap.place]
-        part += tap.met @ weights[:, tap.row, tap.column, :].T
+        part += source[tap.met] @ weights[:, tap.row, tap.column, :].T
     return total
 
 
@@ -103,9 +107,9 @@ def depthwise_conv2d(source: Int64, constants: Sequence[Integers], attributes: S
     weights, bias = (constant.astype(np.int64) for constant in constants)
     axes = convolution_axes(source.shape, weights.shape[1:3], Convolution(*attributes))
     total = everywhere(bias, source.shape[0], axes)
-    for tap in taps(source, axes):
+    for tap in taps(axes):
         part = total[tap.place]
-        part += tap.met * weights[:, tap.row, tap.column]
+        part += source[tap.met] * weights[:, tap.row, tap.column]
     return total
 
 
@@ -129,9 +133,9 @@ def max_pool2d(source: Int64, _constants: Sequence[Integers], attributes: Sequen
     """Take the greatest element of each window of (B, H, W, C); padding takes no part."""
     axes = pooling_axes(source.shape, Pooling(*attributes))
     best = everywhere(np.full(source.shape[3], _LEAST, dtype=np.int64), source.shape[0], axes)
-    for tap in taps(source, axes):
+    for tap in taps(axes):
         part = best[tap.place]
-        np.maximum(part, tap.met, out=part)
+        np.maximum(part, source[tap.met], out=part)
     return best
 
 
@@ -140,9 +144,9 @@ def average_pool2d(source: Int64, _constants: Sequence[Integers], attributes: Se
     axes = pooling_axes(source.shape, Pooling(*attributes))
     total = everywhere(np.zeros(source.shape[3], dtype=np.int64), source.shape[0], axes)
     count = everywhere(np.zeros(1, dtype=np.int64), 1, axes)
-    for tap in taps(source, axes):
+    for tap in taps(axes):
         part, met = total[tap.place], count[tap.place]
-        part += tap.met
+        part += source[tap.met]
         met += 1
     return round_divide(total, count)
 
@@ -201,14 +205,14 @@ def pooling_axes(shape: Sequence[int], pooling: Pooling) -> Axes:
     )
 
 
-def taps(source: Int64, axes: Axes) -> Iterator[Tap]:
-    """Yield the kernel positions that meet the image at all."""
+def taps(axes: Axes) -> Iterator[Tap]:
+    """Yield the kernel positions that meet the image (B, H, W, C) at all."""
     lines, posts = ([axis.meet(position) for position in range(axis.kernel)] for axis in axes)
     for row, rows in enumerate(lines):
         for column, columns in enumerate(posts):
             if rows is not None and columns is not None:
-                place = (slice(None), rows[0], columns[0])
-                yield Tap(row, column, place, source[:, rows[1], columns[1], :])
+                batch = slice(None)
+                yield Tap(row, column, (batch, rows[0], columns[0]), (batch, rows[1], columns[1]))
 
 
 def everywhere(channels: Integers, batch: int, axes: Axes) -> Integers:
