@@ -38,6 +38,11 @@ class Batch(NamedTuple):
     first_number: int
     blocks: tuple[BatchBlock, ...]
 
+    def count_bytes(self, encoded: int) -> int:
+        """Return what a batch of so many encoded bytes counts for: those, or its transactions if they are more."""
+        unfolded = sum(len(raw) for block in self.blocks for raw in block.transactions)
+        return max(encoded, unfolded)
+
 
 class BatchFormat(NamedTuple):
     """What encoder and decoder must agree on besides the version."""

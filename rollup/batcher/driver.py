@@ -7,7 +7,7 @@ again is idempotent. `faults` is called by name at each persist and each send, s
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import structlog
@@ -294,8 +294,8 @@ def _encode_channel(
     """Return the frames of a channel that ends with `last`; runs in a thread and touches nothing else.
 
     The channel is read as every node will read it: posted, one that does not give its blocks back would be
-    paid for in vain, and again for ever. `room_bytes` is what its batch may unfold to. Raises InvalidInput
-    `batch.*`, `channel.*` for such blocks.
+    paid for in vain, and again for ever. `room_bytes` is what its batch, and its transactions, may unfold
+    to. Raises InvalidInput `batch.*`, `channel.*` for such blocks.
     """
     numbers = [entry.number for entry in entries]
     if numbers != list(range(numbers[0], last.number + 1)):
@@ -309,6 +309,7 @@ def _encode_channel(
     limits = config.rollup.limits
     if len(content) > limits.channel_bytes or len(frames) > limits.channel_frames:
         raise InvalidInput("channel.too_large", "a channel is longer than allowed", length=len(content))
+    limits = replace(limits, decompressed_bytes=room_bytes)
     read = decode_batch(config.batch_format, decompress_batch(content, room_bytes), limits)
     if read != batch:
         raise InvalidInput("batch.not_the_same", "a batch reads otherwise than it was written")
@@ -318,5 +319,5 @@ def _encode_channel(
         last=last,
         last_hash=entries[-1].hash,
         frames=frames,
-        batch_bytes=len(encoded),
+        batch_bytes=batch.count_bytes(len(encoded)),
     )

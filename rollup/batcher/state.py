@@ -81,7 +81,8 @@ class Channel:
     """A channel on its way; kept until Bitcoin cannot take it back any more.
 
     `first_number` to `last.number` are its blocks, `last_hash` the L2 hash of the last one when it was
-    posted; `first_origin` is the origin height of the first one.
+    posted; `first_origin` is the origin height of the first one. `batch_bytes` is what its batch counts for where it
+    takes effect.
     """
 
     number: int

@@ -130,13 +130,14 @@ def _read_channels(
         if closed.assembly is None:
             outcomes.append(ChannelOutcome(closed.number, closed.last_number, ChannelCode.TIMED_OUT.value))
             continue
-        size, code = (0, VoidCode.EPOCH_FULL.value) if is_full else _measure(config, closed.assembly, room)
-        if code:
+        batch, code = None, VoidCode.EPOCH_FULL.value
+        if not is_full:
+            batch, room, code = _unfold(config, closed.assembly, room)
+        if batch is None:
             outcomes.append(ChannelOutcome(closed.number, closed.last_number, code))
         else:
-            room = room._replace(batch_bytes=room.batch_bytes - size)
-            state, outcome, accepted = _read_channel(
-                config, state, closed.number, closed.assembly, height=height, room=room
+            state, outcome, accepted = _take_batch(
+                config, state, closed.number, batch, height=height, room=room
             )
             outcomes.append(outcome)
             blocks += accepted
@@ -160,20 +161,32 @@ def _measure(config: RollupConfig, assembly: Assembly, room: _Room) -> tuple[int
     return size, "" if size <= room.batch_bytes else VoidCode.EPOCH_FULL.value
 
 
-def _read_channel(
+def _unfold(config: RollupConfig, assembly: Assembly, room: _Room) -> tuple[Batch | None, _Room, str]:
+    """Return a complete channel's batch or why there is none, and the room that is left.
+
+    A table unfolds to many times what it takes, so what comes out counts. How much work was in what turns out to be
+    no batch nobody can say: it takes all the room there is.
+    """
+    size, code = _measure(config, assembly, room)
+    if code:
+        return None, room, code
+    try:
+        batch = _unpack(config, assembly, room.batch_bytes)
+    except InvalidInput as error:
+        return None, room._replace(batch_bytes=0), error.code
+    return batch, room._replace(batch_bytes=room.batch_bytes - batch.count_bytes(size)), ""
+
+
+def _take_batch(
     config: RollupConfig,
     state: DerivationState,
     number: int,
-    assembly: Assembly,
+    batch: Batch,
     *,
     height: int,
     room: _Room,
 ) -> tuple[DerivationState, ChannelOutcome, list[BlockData]]:
-    """Take a complete channel's blocks up to the first void one."""
-    try:
-        batch = _unpack(config, assembly)
-    except InvalidInput as error:
-        return state, ChannelOutcome(number, number, error.code), []
+    """Take a batch's blocks up to the first void one."""
     accepted: list[BlockData] = []
     code: str = VoidCode.VALID
     for block_number, block in enumerate(batch.blocks, batch.first_number):
@@ -190,11 +203,11 @@ def _read_channel(
     return state, outcome, accepted
 
 
-def _unpack(config: RollupConfig, assembly: Assembly) -> Batch:
-    """Return the batch in a complete channel; raises InvalidInput `channel.*`, `batch.*`."""
+def _unpack(config: RollupConfig, assembly: Assembly, room_bytes: int) -> Batch:
+    """Return the batch in a complete channel if it fits; raises InvalidInput `channel.*`, `batch.*`."""
     form = BatchFormat(config.chain_id, config.parameters.block_time_s)
-    data = decompress_batch(assembly.content, config.limits.decompressed_bytes)
-    return decode_batch(form, data, config.limits)
+    limits = replace(config.limits, decompressed_bytes=room_bytes)
+    return decode_batch(form, decompress_batch(assembly.content, room_bytes), limits)
 
 
 def _judge(

@@ -98,6 +98,8 @@ def test_a_table_cannot_unfold_to_more_than_the_bound():
     raw = put_together(take_apart(_transfer(), CHAIN_ID)._replace(access_list=access_list), CHAIN_ID)
     data = encode_batch(FORM, Batch(1, (block(raw),)))
     assert len(data) < 5_000 < len(raw)
+    assert Batch(1, (block(raw), block(b"x"))).count_bytes(len(data)) == len(raw) + 1
+    assert Batch(1, (block(b"x"),)).count_bytes(70) == 70
     with pytest.raises(InvalidInput, match=r"batch\.too_large"):
         decode_batch(FORM, data, Limits(decompressed_bytes=10_000))
 

@@ -7,6 +7,7 @@ import pytest
 from primitives.bitcoin.envelope import EnvelopeKind
 from primitives.errors import InvariantViolation
 from rollup.batch.channel import compress_batch
+from rollup.batch.transactions import ACCESS_LIST, Fields, put_together
 from rollup.derivation import machine
 from rollup.derivation.events import L1Block
 from rollup.derivation.state import begin_derivation
@@ -178,13 +179,18 @@ def test_frames_are_dropped_with_a_reason(envelope, code):
     ],
 )
 def test_a_channel_without_a_batch_is_passed_over(content, code):
-    """A complete channel that holds no batch takes effect as nothing, and the next one is read."""
+    """A complete channel that holds no batch takes effect as nothing; one that had to be unfolded was all for there."""
     bitcoin, first, _ = two_channels()
-    moved = [replace(frame, header=replace(frame.header, number=1)) for frame in first]
-    bitcoin.mine(*make_frames(content, 0), *moved)
+    moved = [
+        [replace(each, header=replace(each.header, number=number)) for each in first] for number in (1, 2)
+    ]
+    bitcoin.mine(*make_frames(content, 0), *moved[0])
+    bitcoin.mine(*moved[1])
     _, blocks, outcomes = derive(CONFIG, bitcoin.blocks)
     assert numbers(blocks) == [1, 2, 3]
-    assert [channel.code for channel in outcomes[-1].channels] == [code, ""]
+    unfolded = code.startswith("batch.")
+    assert [each.code for each in outcomes[2].channels] == [code, "block.epoch_full" if unfolded else ""]
+    assert [each.code for each in outcomes[3].channels] == ["" if unfolded else "block.number"]
 
 
 def test_buffers_are_bounded():
@@ -251,14 +257,54 @@ def test_what_is_unfolded_for_one_l1_block_is_bounded():
     """A kilobyte unfolds to megabytes: what says that it goes beyond the bound is void there, and so is the rest."""
     config = make_config(replace(CONFIG.limits, decompressed_bytes=2_000))
     bitcoin, first, _ = two_channels()
-    bombs = [make_frames(compress_batch(bytes(900)), number) for number in range(3)]
+    bomb = make_frames(compress_batch(bytes(900)), 2)
+    sequencer = HonestSequencer(bitcoin)
+    other = sequencer.make(transactions=(bytes(900),))
+    void = [make_channel([other], number, first_number=9) for number in (0, 1)]
     moved = [replace(frame, header=replace(frame.header, number=3)) for frame in first]
-    bitcoin.mine(*bombs[0], *bombs[1], *bombs[2], *moved)
+    bitcoin.mine(*void[0], *void[1], *bomb, *moved)
     again = [replace(frame, header=replace(frame.header, number=4)) for frame in first]
     bitcoin.mine(*again)
     _, derived, outcomes = derive(config, bitcoin.blocks)
     full = "block.epoch_full"
-    assert [each.code for each in outcomes[2].channels] == ["batch.too_many_blocks"] * 2 + [full] * 2
+    assert [each.code for each in outcomes[2].channels] == ["block.number"] * 2 + [full] * 2
+    assert outcomes[3].channels[0].code == ""
+    assert numbers(derived) == [1, 2, 3]
+
+
+def test_what_tables_unfold_to_for_one_l1_block_is_bounded():
+    """Two kilobytes of references stand for twenty of transactions: those count, also of blocks that are void."""
+    entries = ((bytes(20), ()),) * 1_000
+    fields = Fields(
+        kind=ACCESS_LIST,
+        nonce=0,
+        gas_limit=0,
+        fee=0,
+        priority_fee=0,
+        to=b"",
+        value=0,
+        data=b"",
+        access_list=entries,
+        authorizations=(),
+        parity=0,
+        r=1,
+        s=1,
+    )
+    raw = put_together(fields, CONFIG.chain_id)
+    limit = 2 * len(raw) - 1
+    config = make_config(replace(CONFIG.limits, decompressed_bytes=limit))
+    bitcoin, first, _ = two_channels()
+    wide = HonestSequencer(bitcoin).make(transactions=(raw,))
+    channels = [make_channel([wide], number, first_number=9) for number in range(2)]
+    assert len(channels[0][0].payload) < 4_000 < 5 * 4_000 < len(raw)
+    late = [
+        [replace(each, header=replace(each.header, number=number)) for each in first] for number in (2, 3)
+    ]
+    bitcoin.mine(*channels[0], *channels[1], *late[0])
+    bitcoin.mine(*late[1])
+    _, derived, outcomes = derive(config, bitcoin.blocks)
+    found = [each.code for each in outcomes[2].channels]
+    assert found == ["block.number", "batch.too_large", "block.epoch_full"]
     assert outcomes[3].channels[0].code == ""
     assert numbers(derived) == [1, 2, 3]
 
