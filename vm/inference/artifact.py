@@ -37,7 +37,7 @@ class Announcement:
     tables: bytes
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Artifact:
     """Hold a complete, checked model; `constants` are in the graph's order and narrow dtypes."""
 

@@ -4,8 +4,8 @@ A tensor model's input is its input tensors' encodings joined; its output likewi
 no parameter in the tensor profile, so `params` must be empty.
 """
 
-from functools import lru_cache
 from typing import Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -15,8 +15,6 @@ from vm.inference.artifact import Announcement, Artifact
 from vm.inference.manifest import Manifest
 from vm.inference.tensors import Int64, decode_tensor, encode_tensor
 from vm.inference.wire import Status
-
-PREPARED_MODELS: Final = 64
 
 
 class Result(NamedTuple):
@@ -72,6 +70,12 @@ def encode_output(announcement: Announcement, outputs: list[Int64]) -> bytes:
     return b"".join(encode_tensor(tensor, values) for tensor, values in pairs)
 
 
-@lru_cache(maxsize=PREPARED_MODELS)
 def _prepared(artifact: Artifact) -> exact_blas.PreparedModel:
-    return exact_blas.prepare(artifact)
+    prepared = _PREPARED.get(artifact)
+    if prepared is None:
+        prepared = _PREPARED[artifact] = exact_blas.prepare(artifact)
+    return prepared
+
+
+_PREPARED: Final[WeakKeyDictionary[Artifact, exact_blas.PreparedModel]] = WeakKeyDictionary()
+"""Weights laid out, for as long as anybody keeps the artifact: they take eight times as much memory."""
