@@ -54,6 +54,16 @@ class AnswerCheck:
         """The models whose answers can be checked."""
         return tuple(self._artifacts)
 
+    def may_be_right(self, request: Request, answer: SignedAnswer) -> bool:
+        """Tell, by status and length alone, whether an answer is worth a check: it may be a megabyte of anything.
+
+        Whatever is not OK every node finds by itself, and no record may say it.
+        """
+        length, artifact = len(answer.output), self._artifacts.get(request.model_id)
+        if answer.status != Status.OK or length > request.max_output:
+            return False
+        return artifact is None or length == artifact.manifest.output_bytes
+
     def judge(self, request: Request, answer: SignedAnswer, neuron: Address) -> Finding:
         """Check signature and, with the weights at hand, the answer itself; blocking, milliseconds for small models."""
         try:
@@ -62,8 +72,8 @@ class AnswerCheck:
             return Finding.FORGED
         if signer != neuron or answer.request_hash != request.hash:
             return Finding.FORGED
-        if answer.status != Status.OK:
-            return Finding.WRONG  # whatever is not OK every node finds by itself, and no record may say it
+        if not self.may_be_right(request, answer):
+            return Finding.WRONG
         artifact = self._artifacts.get(request.model_id)
         if artifact is None:
             return Finding.UNCHECKED

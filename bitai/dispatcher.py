@@ -11,12 +11,12 @@ import asyncio
 import itertools
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from bitai.answer_check import AnswerCheck, Finding
+from bitai.check_line import CheckLine
 from primitives.errors import BitaiError, Rejected, Temporary
 from primitives.ids import Address, Hash32, ModelId
 from rollup.dispatch.events import (
@@ -36,7 +36,7 @@ from rollup.dispatch.events import (
     TransactionRefused,
 )
 from rollup.dispatch.machine import expired, step
-from rollup.dispatch.state import DispatchConfig, DispatchState, KnownAnswer
+from rollup.dispatch.state import DispatchConfig, DispatchState, KnownAnswer, Question
 from vm.inference.messages import DeclineReason, Job
 from vm.inference.wire import Request, SignedAnswer
 from vm.registry import assigned_neurons
@@ -89,7 +89,7 @@ class Dispatcher:
         self._events: deque[Event] = deque()
         self._applying = False
         self._checking: dict[tuple[Address, Hash32], asyncio.Task[None]] = {}
-        self._check_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="answer-check")
+        self._check_line = CheckLine()
         self._estimates: dict[Hash32, tuple[Hash32, asyncio.Future[KnownAnswer]]] = {}
         self._estimate_numbers = itertools.count()
         pool.watch(lambda transaction_hash: self.settled(Hash32(transaction_hash)))
@@ -99,8 +99,10 @@ class Dispatcher:
         self._server = server
 
     def close(self) -> None:
-        """Finish the check that is under way and end its thread."""
-        self._check_thread.shutdown(wait=True, cancel_futures=True)
+        """Check no more answers, and wait for none: the check of a large model takes seconds."""
+        self._check_line.close()
+        for task in list(self._checking.values()):
+            task.cancel()
 
     # -- what the server tells -----------------------------------------------------------------
 
@@ -129,28 +131,35 @@ class Dispatcher:
     def answered(self, neuron: Address, answer: SignedAnswer) -> None:
         """A neuron answered: check it off the loop, then use it.
 
-        A check runs the model. So it is done only for who may answer what is asked, and once at a time for each:
-        what a neuron sends must not cost more than what it was asked.
+        A check runs the model. So it is done only for who may answer what is asked, for what may be an answer, and
+        once at a time for each: what a neuron sends must not cost more than what it was asked.
         """
         question = self._state.questions.get(answer.request_hash)
         if question is None or neuron not in question.assigned or neuron in question.barred:
             self._metrics.count("infer_refused_total", code="unasked")
             return
         key = (neuron, answer.request_hash)
-        if key not in self._checking:
-            task = asyncio.create_task(self._judge(question.request, answer, neuron))
-            self._checking[key] = task
-            task.add_done_callback(lambda _: self._checking.pop(key))
+        if key in self._checking:
+            return
+        if not self._check.may_be_right(question.request, answer):
+            self._refuse(neuron, answer, Finding.WRONG)
+            return
+        task = asyncio.create_task(self._judge(question, answer, neuron))
+        self._checking[key] = task
+        task.add_done_callback(lambda _: self._checking.pop(key))
 
-    async def _judge(self, request: Request, answer: SignedAnswer, neuron: Address) -> None:
+    def _refuse(self, neuron: Address, answer: SignedAnswer, finding: Finding) -> None:
+        self._metrics.count("infer_refused_total", code=finding.value)
+        request = answer.request_hash.hex()
+        log.error("neuron answered wrongly", neuron=neuron.hex(), request=request, finding=finding)
+        self._apply(Declined(neuron, answer.request_hash, wrong=True))
+
+    async def _judge(self, asked: Question, answer: SignedAnswer, neuron: Address) -> None:
         started = time.perf_counter()
-        finding = await self._find(request, answer, neuron)
+        request = asked.request
+        finding = await self._find(asked, answer, neuron)
         if finding in (Finding.WRONG, Finding.FORGED):
-            self._metrics.count("infer_refused_total", code=finding.value)
-            log.error(
-                "neuron answered wrongly", neuron=neuron.hex(), request=request.hash.hex(), finding=finding
-            )
-            self._apply(Declined(neuron, answer.request_hash, wrong=True))
+            self._refuse(neuron, answer, finding)
             return
         if finding is Finding.UNCHECKED:
             self._metrics.count("records_signed_unverified_total")
@@ -163,10 +172,14 @@ class Dispatcher:
         log.debug("answer checked", request=request.hash.hex(), seconds=time.perf_counter() - started)
         self._apply(Answered(neuron, answer))
 
-    async def _find(self, request: Request, answer: SignedAnswer, neuron: Address) -> Finding:
-        loop = asyncio.get_running_loop()
+    async def _find(self, asked: Question, answer: SignedAnswer, neuron: Address) -> Finding:
+        """Have an answer checked, before those that only free calls wait for if a transaction waits for it."""
+        request = asked.request
+        urgent = any(each not in self._estimates for each in asked.wanted_by)
         try:
-            return await loop.run_in_executor(self._check_thread, self._check.judge, request, answer, neuron)
+            return await self._check_line.run(
+                lambda: self._check.judge(request, answer, neuron), urgent=urgent
+            )
         except (
             BitaiError
         ) as error:  # the check itself failed: say so, and do not record what it could not check

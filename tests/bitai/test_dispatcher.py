@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -167,6 +168,83 @@ async def test_a_flood_of_answers_runs_no_models():
                 await flooder.send(Answer(forged))
             await rig.until(lambda: rig.metrics.read("infer_refused_total", code="forged"))
         assert len(judged) == 1
+
+
+@pytest.mark.parametrize("length", [0, 20, 22, 1 << 20])
+async def test_an_answer_of_another_length_is_not_checked(length):
+    """What cannot be an answer by its length costs no hash, no place in the line and no run of the model."""
+    async with Rig(asking_world()) as rig:
+        judged = []
+        original = rig.dispatcher._check.judge
+        rig.dispatcher._check.judge = lambda *parts: judged.append(parts) or original(*parts)
+        async with connected(rig.neuron_url) as liar:
+            await liar.join(NEURON_SECRETS[1], [DIGITS.model_id])
+            done = await rig.admission.submit(question(rig, IMAGE))
+            job = await liar.receive()
+            await liar.send(Answer(SignedAnswer(job.request_hash, Status.OK, bytes(length), bytes(65))))
+            await rig.until(lambda: rig.metrics.read("infer_refused_total", code="wrong"))
+            assert judged == []
+            async with serving(rig):
+                await rig.until(lambda: rig.receipt(done))
+
+
+@contextlib.contextmanager
+def held_checks(rig):
+    """Checks that begin and do not go on before they are let; yields those begun, by their input, and the latch."""
+    begun, latch = [], threading.Event()
+    original = rig.dispatcher._check.judge
+
+    def judge(request, answer, neuron):
+        begun.append(request.input)
+        latch.wait(10)
+        return original(request, answer, neuron)
+
+    rig.dispatcher._check.judge = judge
+    try:
+        yield begun, latch
+    finally:
+        latch.set()
+
+
+async def test_transactions_are_checked_before_calls():
+    """An answer that a transaction waits for stands before those that free calls wait for, however many."""
+    async with Rig(asking_world()) as rig, connected(rig.neuron_url) as neuron:
+        await neuron.join(NEURON_SECRETS[0], [DIGITS.model_id], capacity=8)
+        images = [bytes([number]) * 64 for number in range(5)]
+        with held_checks(rig) as (begun, latch):
+            calls = [
+                asyncio.create_task(rig.dispatcher.answer_once(core_request(image), limit_s=20))
+                for image in images[:4]
+            ]
+            jobs = [await neuron.receive() for _ in calls]
+            done = await rig.admission.submit(question(rig, images[4]))
+            jobs.append(await neuron.receive())
+            for job in jobs:
+                output = run(DIGITS, job.request.input, b"", 21).output
+                await neuron.send(Answer(neuron.answer(NEURON_SECRETS[0], job, output)))
+                await rig.until(lambda: begun)
+            await rig.until(lambda: len(rig.dispatcher._checking) == 5)
+            latch.set()
+            await rig.until(lambda: rig.receipt(done))
+            await asyncio.gather(*calls)
+        assert begun == [images[0], images[4], *images[1:4]]
+
+
+async def test_closing_does_not_wait_for_a_check():
+    """A node that stops while a large model runs goes on stopping: the event loop is not held up."""
+    async with Rig(asking_world()) as rig, connected(rig.neuron_url) as neuron:
+        await neuron.join(NEURON_SECRETS[0], [DIGITS.model_id])
+        await rig.admission.submit(question(rig, IMAGE))
+        job = await neuron.receive()
+        with held_checks(rig) as (begun, latch):
+            output = run(DIGITS, IMAGE, b"", 21).output
+            await neuron.send(Answer(neuron.answer(NEURON_SECRETS[0], job, output)))
+            await rig.until(lambda: begun)
+            started = asyncio.get_running_loop().time()
+            rig.dispatcher.close()
+            assert asyncio.get_running_loop().time() - started < 5
+            await rig.until(lambda: not rig.dispatcher._checking)
+            assert not latch.is_set()
 
 
 async def test_declining_and_leaving_pass_the_job_on():
