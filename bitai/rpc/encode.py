@@ -77,7 +77,11 @@ def block_object(header: Header, size: int, transactions: list[Any]) -> dict[str
 
 
 def pending_block_object(parent: Header, base_fee_wei: int, transactions: list[Any]) -> dict[str, Any]:
-    """Return the block that would follow `parent`, as far as that is known: what is not, is null."""
+    """Return the block that would follow `parent`.
+
+    Null is what clients take for the mark of a pending block: hash, miner, bloom and nonce. The roots, of which
+    clients want a hash, and what the next block shares with its parent anyway, are the parent's.
+    """
     return block_object(parent, 0, transactions) | {
         "hash": None,
         "parentHash": data(parent.hash),

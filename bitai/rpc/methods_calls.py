@@ -120,7 +120,26 @@ class CallMethods:
         block = parse_block_override(params[3] if len(params) > 3 else None)
         number = self._context.require_number(block_param(params, 1))
         simulation = Simulation(number, message, accounts, block)
+        self._require_sendable(simulation)
         return simulation, run(simulation, {})
+
+    def _require_sendable(self, simulation: Simulation) -> None:
+        """Refuse what a call says of its transaction that no block like this one could take."""
+        message, block = simulation.message, simulation.block
+        here = self._context.facts.chain_id
+        if message.chain_id not in (None, here):
+            raise RpcError(
+                SERVER_ERROR, f"chainId does not match node's (have={message.chain_id}, want={here})"
+            )
+        if not message.gas_price:
+            return
+        base_fee = block.base_fee if block is not None else None
+        if base_fee is None and (header := self._context.blocks.header(simulation.number)) is not None:
+            base_fee = header.base_fee
+        if base_fee is not None and message.gas_price < base_fee:
+            raise refusal(
+                "tx.fee_cap_below_base_fee", f"maxFeePerGas: {message.gas_price}, baseFee: {base_fee}"
+            )
 
     async def _rounds(self, simulation: Simulation, run: Run, ran: Ran, neurons: NeuronAsker) -> Ran:
         answers: dict[bytes, Answer] = {}

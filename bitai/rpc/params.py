@@ -13,6 +13,8 @@ from vm._core import Authorization
 
 _QUANTITY: Final = re.compile(r"0x(?:0|[1-9a-fA-F][0-9a-fA-F]*)\Z")
 _SLOT: Final = re.compile(r"0x[0-9a-fA-F]{1,64}\Z")
+PRICE_BITS: Final = 128
+"""A price per gas is below 2**128 wei, as in a transaction."""
 MAX_AUTHORIZATIONS: Final = 1_000
 """Each costs a signature's recovery before anything runs; a transaction's gas pays for fewer."""
 TAGS: Final = ("latest", "pending", "safe", "finalized", "earliest")
@@ -131,6 +133,7 @@ class CallObject:
     input: bytes
     access_list: tuple[tuple[bytes, tuple[bytes, ...]], ...]
     authorizations: tuple[Authorization, ...] = ()
+    chain_id: int | None = None
 
 
 ZERO_ADDRESS: Final = Address(bytes(20))
@@ -143,7 +146,9 @@ def parse_call(value: Any) -> CallObject:
     given = [parse_data(value[name], name) for name in ("input", "data") if value.get(name) is not None]
     if len(given) == 2 and given[0] != given[1]:
         raise invalid('both "data" and "input" are set and not equal. Please use "input"')
-    gas, amount = value.get("gas"), value.get("value")
+    gas, amount, chain_id = value.get("gas"), value.get("value"), value.get("chainId")
+    if value.get("authorizationList") and value.get("to") is None:
+        raise invalid("a call with authorizationList names a to: it cannot create a contract (EIP-7702)")
     return CallObject(
         sender=parse_address(value["from"], "from") if value.get("from") is not None else ZERO_ADDRESS,
         to=parse_address(value["to"], "to") if value.get("to") is not None else None,
@@ -153,6 +158,7 @@ def parse_call(value: Any) -> CallObject:
         input=given[0] if given else b"",
         access_list=_parse_access_list(value.get("accessList")),
         authorizations=_parse_authorizations(value.get("authorizationList")),
+        chain_id=parse_quantity(chain_id, "chainId") if chain_id is not None else None,
     )
 
 
@@ -162,8 +168,8 @@ def _parse_price(value: dict[str, Any]) -> int:
     if price is not None and (cap is not None or tip is not None):
         raise invalid("both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified")
     most = cap if price is None else price
-    tip_wei = parse_quantity(tip, "maxPriorityFeePerGas") if tip is not None else 0
-    most_wei = parse_quantity(most, "gas price") if most is not None else 0
+    tip_wei = parse_quantity(tip, "maxPriorityFeePerGas", bits=PRICE_BITS) if tip is not None else 0
+    most_wei = parse_quantity(most, "gas price", bits=PRICE_BITS) if most is not None else 0
     if cap is not None and tip_wei > most_wei:
         raise invalid("maxFeePerGas is less than maxPriorityFeePerGas")
     return most_wei

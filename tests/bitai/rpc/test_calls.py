@@ -251,6 +251,35 @@ async def test_an_estimate_for_who_cannot_pay_says_so(rig):
     assert "intrinsic" in (await refusal(rig, "eth_estimateGas", poor | {"gas": "0x1"})).message
 
 
+@pytest.mark.parametrize("method", ["eth_call", "eth_estimateGas"])
+async def test_a_call_that_no_transaction_could_be_is_refused(rig, method):
+    """Another chain's id, a price below the base fee, and a creation that delegates are refused, as geth does."""
+    call = {"from": hexed(rig.world.alice.address), "to": HERE}
+    error = await refusal(rig, method, call | {"chainId": "0x1"})
+    assert (error.code, error.message) == (
+        -32000,
+        f"chainId does not match node's (have=1, want={CHAIN_ID})",
+    )
+    assert await rig.call(method, call | {"chainId": hex(CHAIN_ID)})
+    base_fee = rig.executor.chain.header(rig.executor.head.number).base_fee
+    for low in ({"gasPrice": "0x1"}, {"maxFeePerGas": hex(base_fee - 1)}):
+        error = await refusal(rig, method, call | low)
+        assert (error.code, error.data) == (-32000, {"code": "tx.fee_cap_below_base_fee"})
+        assert "max fee per gas less than block base fee" in error.message
+        assert f"baseFee: {base_fee}" in error.message
+    for fair in ({"gasPrice": hex(base_fee)}, {"maxFeePerGas": hex(base_fee)}, {"maxFeePerGas": "0x0"}):
+        assert await rig.call(method, call | fair)
+    overrides = ({}, {"baseFeePerGas": "0x1"})
+    assert await rig.call(method, call | {"gasPrice": "0x1"}, "latest", *overrides)
+    error = await refusal(rig, method, call | {"gasPrice": "0x1"}, "latest", {}, {"baseFeePerGas": "0x2"})
+    assert "baseFee: 2" in error.message
+    entry = {"chainId": "0x0", "address": HERE, "nonce": "0x0", "yParity": "0x0", "r": "0x1", "s": "0x1"}
+    error = await refusal(rig, method, {"data": "0x00", "authorizationList": [entry]})
+    assert error.code == -32602
+    assert "authorizationList" in error.message
+    assert (await refusal(rig, method, call | {"gasPrice": "0x1" + "0" * 32})).code == -32602
+
+
 async def test_free_work_of_neurons_has_a_budget(monkeypatch):
     """What calls have answered for nothing is counted over time; transactions pay and are not."""
     monkeypatch.setattr(methods_calls, "FREE_WORK", Budget(burst=2, refill_s=3_600.0))

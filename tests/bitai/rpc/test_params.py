@@ -22,6 +22,14 @@ from bitai.rpc.params import (
 )
 
 ADDRESS = "0x" + "ab" * 20
+AUTHORIZATION = {
+    "chainId": "0x1",
+    "address": ADDRESS,
+    "nonce": "0x2",
+    "yParity": "0x1",
+    "r": "0x3",
+    "s": "0x4",
+}
 HASH = "0x" + "cd" * 32
 ANYTHING = st.recursive(
     st.none()
@@ -186,9 +194,8 @@ def test_calls():
 
 def test_authorizations_of_a_call():
     """The list of an EIP-7702 transaction is read as viem and ethers write it, r and s padded or not."""
-    entry = {"chainId": "0x1", "address": ADDRESS, "nonce": "0x2", "yParity": "0x1", "r": "0x3", "s": "0x4"}
-    padded = entry | {"r": "0x" + "00" * 31 + "03", "v": "0x1c"}
-    for each in parse_call({"authorizationList": [entry, padded]}).authorizations:
+    padded = AUTHORIZATION | {"r": "0x" + "00" * 31 + "03", "v": "0x1c"}
+    for each in parse_call({"to": ADDRESS, "authorizationList": [AUTHORIZATION, padded]}).authorizations:
         assert (each.chain_id, each.address, each.nonce) == (1, bytes.fromhex("ab" * 20), 2)
         assert (each.y_parity, each.r, each.s) == (1, 3, 4)
     assert parse_call({"authorizationList": None}).authorizations == ()
@@ -203,12 +210,15 @@ def test_authorizations_of_a_call():
         {"authorizationList": {}},
         {"authorizationList": [1]},
         {"authorizationList": [{"chainId": "0x1", "address": ADDRESS, "nonce": "0x2"}]},
-        {"authorizationList": [{}] * 1_001},
+        {"to": ADDRESS, "authorizationList": [{}] * 1_001},
+        {"authorizationList": [AUTHORIZATION]},
+        {"to": ADDRESS, "chainId": 1},
         {"to": "0x1"},
         {"input": "0x01", "data": "0x02"},
         {"gasPrice": "0x1", "maxFeePerGas": "0x1"},
         {"gasPrice": "0x1", "maxPriorityFeePerGas": "0x1"},
         {"maxFeePerGas": "0x1", "maxPriorityFeePerGas": "0x2"},
+        {"gasPrice": "0x1" + "0" * 32},
         {"gas": 21_000},
         {"gas": "0x1" + "0" * 16},
         {"accessList": {}},
