@@ -7,6 +7,7 @@ from collections.abc import MutableMapping
 from typing import IO, Any
 
 import structlog
+from aiohttp.web import RequestPayloadError
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 REDACTED = "[redacted]"
@@ -60,6 +61,32 @@ def configure_logging(*, as_json: bool, level: str = "info", stream: IO[str] | N
     # A line per HTTP request says nothing that the metrics do not.
     for chatty in ("aiohttp.access", "httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    server = logging.getLogger("aiohttp.server")
+    if not any(isinstance(each, _BrokenBodies) for each in server.filters):
+        server.addFilter(_BrokenBodies())
+
+
+class _BrokenBodies(logging.Filter):
+    """Makes a counted line for debugging of the traceback that aiohttp logs for each body that does not unpack.
+
+    Its sender has been answered by then; anybody may send as many as they like.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._count = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info is None or not isinstance(record.exc_info[1], RequestPayloadError):
+            return True
+        self._count += 1
+        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+        record.msg, record.args = (
+            "a request's body is cut short or packed wrongly, the %d. so far",
+            (self._count,),
+        )
+        record.exc_info = record.exc_text = None
+        return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -1,11 +1,14 @@
 """Logs: one form, to standard error, and no secret in any field."""
 
+import contextlib
 import io
 import json
 import logging
 
 import pytest
 import structlog
+from aiohttp import TCPConnector, web
+from aiohttp.test_utils import TestClient, TestServer
 
 from bitai.logging import REDACTED, configure_logging
 
@@ -14,7 +17,9 @@ from bitai.logging import REDACTED, configure_logging
 def _restore_logging():
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    filters = logging.getLogger("aiohttp.server").filters[:]
     yield
+    logging.getLogger("aiohttp.server").filters[:] = filters
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
@@ -67,3 +72,32 @@ def test_level_is_honoured():
     configure_logging(as_json=True, level="warning", stream=stream)
     structlog.get_logger("node").info("quiet")
     assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize(("level", "lines"), [("info", 0), ("debug", 2)])
+async def test_bodies_packed_wrongly_fill_no_log(level, lines):
+    """Anybody may send them: each is a counted line for debugging, without traceback; other faults are shown."""
+    stream = io.StringIO()
+    configure_logging(as_json=True, level=level, stream=stream)
+
+    async def read(request):
+        if request.query:
+            raise ValueError("a bug")
+        with contextlib.suppress(web.RequestPayloadError):
+            await request.read()
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/", read)
+    async with TestClient(TestServer(app), connector=TCPConnector(force_close=True)) as client:
+        packed = {"Content-Encoding": "gzip"}
+        for _ in range(2):
+            assert (await client.post("/", data=io.BytesIO(b"no gzip"), headers=packed)).status == 200
+        assert (await client.post("/?bug", data=b"")).status == 500
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    bodies = [each for each in told if "packed wrongly" in each["event"]]
+    assert [each["level"] for each in bodies] == ["debug"] * lines
+    assert ["exception" in each for each in bodies] == [False] * lines
+    assert [each["event"][-9:] for each in bodies] == ["1. so far", "2. so far"][:lines]
+    (bug,) = (each for each in told if each["level"] == "error")
+    assert "a bug" in bug["exception"]
