@@ -24,6 +24,7 @@ from bitai.chain_rows import (
     put_made,
     put_outcome,
     put_safe_at,
+    put_silent,
     put_snapshot,
     retired_key,
     safe_at_key,
@@ -356,7 +357,8 @@ class ChainDriver:
         executed = builder.seal()
         number, hashes = executed.data.number, keccak256_many(executed.data.transactions)
         batch = _forget_waiting(hashes)
-        if self.rows.retired(proposal.parent, proposal.origin.hash) in (None, executed.hash):
+        heard = proposal.origin.height <= self._silent_upto(batch)
+        if not heard and self.rows.retired(proposal.parent, proposal.origin.hash) in (None, executed.hash):
             put_made(batch, BlockId(number, executed.hash))
         self._fault("chain.make.persist")
         self.executor.commit(executed, batch)
@@ -379,6 +381,23 @@ class ChainDriver:
         if proposal.parent != self.executor.head.hash or not self._stands(proposal):
             return None
         return self.executor.open(proposal.timestamp, proposal.origin, proposal.system_transactions)
+
+    def _silent_upto(self, batch: WriteBatch) -> int:
+        """Return the L1 height up to whose origins nothing is signed; decided with the first block, written with it.
+
+        A database that has made no block, of a chain that has batches, is another one's successor: what was signed
+        on the Bitcoin blocks that are there already nobody here knows.
+        """
+        height = self.rows.silent_upto()
+        if height is None:
+            succeeds = self.next_channel > 0 and next(self.rows.made_from(0), None) is None
+            height = self.cursor.height if succeeds else 0
+            put_silent(batch, height)
+            if succeeds:
+                log.warning(
+                    "nothing is signed before the next Bitcoin block: no record of blocks made before"
+                )
+        return height
 
     def _stands(self, proposal: Proposal) -> bool:
         """Tell whether the Bitcoin block that a new epoch looks back to is still the one that was proposed."""

@@ -9,6 +9,7 @@ All below the prefix D, integers big-endian:
     D o height8          outcomes      JSON
     D b number8          safe at       height 8: the L1 block whose data made the block safe
     D m number8          made          hash of the block that this node made as the sequencer: all it may sign
+    D q                  silent        height 8: nothing is signed on origins up to it
     D r parent32 origin32  retired     hash of a block that it made there, and that has left the chain since
 """
 
@@ -44,6 +45,7 @@ _CUT: Final = b"\x01"
 _ANY_LENGTH: Final = 2**32
 MADE_PREFIX: Final = b"Dm"
 RETIRED_PREFIX: Final = b"Dr"
+SILENT_KEY: Final = b"Dq"
 _CURSOR_BYTES: Final = 40
 
 
@@ -130,6 +132,11 @@ class ChainRows:
         value = self._store.get(retired_key(parent, origin))
         return None if value is None else Hash32(value)
 
+    def silent_upto(self) -> int | None:
+        """Return the L1 height up to whose origins nothing is signed, None before the first block is made."""
+        value = self._store.get(SILENT_KEY)
+        return None if value is None else int.from_bytes(value, "big")
+
     def made_from(self, number: int) -> Iterator[BlockId]:
         """Yield what this node made as the sequencer from a number on; some of it may have left the chain."""
         for key, value in self._store.scan(MADE_PREFIX, number.to_bytes(8, "big")):
@@ -139,6 +146,11 @@ class ChainRows:
 def put_made(batch: WriteBatch, block: BlockId) -> None:
     """Note a block that this node made as the sequencer."""
     batch.put(MADE_PREFIX + block.number.to_bytes(8, "big"), block.hash)
+
+
+def put_silent(batch: WriteBatch, height: int) -> None:
+    """Sign nothing on origins up to an L1 height."""
+    batch.put(SILENT_KEY, height.to_bytes(8, "big"))
 
 
 def put_snapshot(

@@ -207,6 +207,42 @@ def test_a_sequencer_never_contradicts_itself_when_bitcoin_comes_back(depth):
     assert made > 0
 
 
+def test_a_sequencer_that_lost_its_chain_signs_only_on_what_came_after():
+    """It has forgotten what it signed: where it may have been before it makes blocks, but makes no statements."""
+    node, moments = story()
+    spoke = clashed = 0
+    for tip in range(START.height + 1, node.bitcoin.height):
+        before = Machine(moments[tip - START.height - 1], secret=SEQUENCER).statements()
+        live = Machine(followed(tip), secret=SEQUENCER)
+        if not live.driver.next_channel:
+            continue
+        for _ in range(3):
+            make_empty(live)
+        clashed += bool(before.keys() & places_of(live))
+        live.driver.connect(node.bitcoin.fork(tip, branch=9).mine(fees_sats=7_000))
+        live = Machine(live.store.rows, secret=SEQUENCER)
+        while live.executor.head.origin.height <= tip:
+            make_empty(live)
+        after = live.statements()
+        assert not before.keys() & after.keys(), tip
+        assert live.executor.head.number in set(made_numbers(live)), "new Bitcoin blocks it signs on"
+        spoke += len(after)
+    assert spoke > 0
+    assert clashed > 0, "it would have contradicted itself"
+
+
+def make_empty(machine):
+    """Make a block without users."""
+    proposal = machine.driver.propose(machine.executor.head.timestamp + 6)
+    machine.driver.make(proposal, [], [], keep_empty=True)
+
+
+def places_of(machine):
+    """Parent and origin of every block."""
+    chain, numbers = machine.executor.chain, range(1, machine.executor.head.number + 1)
+    return {(chain.facts(number - 1).hash, chain.facts(number).origin.hash) for number in numbers}
+
+
 def made_numbers(machine):
     """The numbers of all blocks that a machine would sign."""
     number = 1
