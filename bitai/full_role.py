@@ -100,6 +100,7 @@ async def start_full_node(parts: Parts) -> None:
             store=parts.store,
             next_number=lambda: parts.executor.head.number + 1,
             apply=parts.chain.apply_signed,
+            on_evidence=lambda kept: node.metrics.set("sequencer_contradictions", kept),
         )
         node.spawn("follow the sequencer", follower.run())
     await serve_rpc(parts, sender, feed=None, dispatcher=None)

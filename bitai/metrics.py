@@ -49,6 +49,11 @@ METRICS: tuple[MetricSpec, ...] = (
         "l2_block_build_seconds", "histogram", "Time to make or replay one L2 block", (), _CALL_SECONDS
     ),
     MetricSpec("l2_transactions_total", "counter", "Transactions by what became of them", ("outcome",)),
+    MetricSpec(
+        "sequencer_contradictions",
+        "gauge",
+        "Must read 0: statements of the sequencer kept as evidence, two blocks for one place",
+    ),
     MetricSpec("mempool_transactions", "gauge", "Waiting transactions: pending, queued, parked", ("queue",)),
     MetricSpec("mempool_refused_total", "counter", "Transactions refused at the door", ("code",)),
     # inscriptions

@@ -1,7 +1,8 @@
 """Carry signed unsafe blocks from the sequencer to full nodes over a WebSocket.
 
 Nothing here is trusted or needed: a full node checks each block whole, and lives from Bitcoin alone when the
-feed is silent, wrong or gone. Two signed blocks with one parent and one origin are kept as evidence.
+feed is silent, wrong or gone. Two signed blocks with one parent and one origin are kept as evidence, also when they
+were heard in different runs.
 Layout: docs/spec/unsafe-blocks.md.
 """
 
@@ -46,13 +47,17 @@ ORIGIN_WAIT_S: Final = 0.2
 ORIGIN_TRIES: Final = 150
 """Looks for a block's Bitcoin block, half a minute in all: then the sequencer is asked for what it has now."""
 REMEMBERED_BLOCKS: Final = 4_096
-"""Blocks whose statements are kept to compare with, at some hundred bytes each."""
+"""Blocks whose statements are kept to compare with, at 200 bytes of disk and some more of memory each."""
 SENT_BLOCKS: Final = 1_024
 """Sent blocks whose hashes the server remembers, to go back to where a rewind began."""
 MAX_LOWER: Final = 1_024
 EVIDENCE_PREFIX: Final = b"V"
-MAX_EVIDENCE: Final = 64
-"""Pairs of statements kept by one run: one pair convicts, and a broken sequencer may make many."""
+MAX_EVIDENCE: Final = 128
+"""Statements kept as evidence: two convict, and a broken sequencer may make many."""
+HEARD_PREFIX: Final = b"L"
+"""The statements heard last, each in the slot of its count modulo `REMEMBERED_BLOCKS`."""
+_SLOT_BYTES: Final = 4
+_COUNT_BYTES: Final = 8
 
 
 class BlockSource(Protocol):
@@ -166,6 +171,58 @@ async def _until_closed(socket: web.WebSocketResponse) -> None:
         pass
 
 
+class StatementLog:
+    """The statements heard last, and those that contradict each other; both outlive the process."""
+
+    def __init__(self, store: KeyValueStore) -> None:
+        """Open what the store holds."""
+        self._store = store
+        heard = sorted(value for _, value in store.scan(HEARD_PREFIX))
+        self._count = int.from_bytes(heard[-1][:_COUNT_BYTES], "big") + 1 if heard else 0
+        self._seen: OrderedDict[tuple[Hash32, bytes], Statement] = OrderedDict()
+        for value in heard:
+            self._remember(Statement.decode(value[_COUNT_BYTES:]))
+        self._evidence = {key for key, _ in store.scan(EVIDENCE_PREFIX)}
+
+    @property
+    def evidence(self) -> int:
+        """How many statements are kept that contradict another."""
+        return len(self._evidence)
+
+    def hear(self, said: Statement) -> bool:
+        """Remember a signed statement; True if it contradicts one heard before and that was not known. Blocking."""
+        before = self._seen.get((said.parent_hash, said.origin_hash))
+        if before is None:
+            slot = self._count % REMEMBERED_BLOCKS
+            value = self._count.to_bytes(_COUNT_BYTES, "big") + said.encode()
+            # Not forced to the disk: the blocks that follow are, and what a power cut takes is the newest alone.
+            self._store.write(
+                WriteBatch([(HEARD_PREFIX + slot.to_bytes(_SLOT_BYTES, "big"), value)]), sync=False
+            )
+            self._count += 1
+            self._remember(said)
+            return False
+        return said.contradicts(before) and self._keep(before, said)
+
+    def _remember(self, said: Statement) -> None:
+        self._seen[said.parent_hash, said.origin_hash] = said
+        if len(self._seen) > REMEMBERED_BLOCKS:
+            self._seen.popitem(last=False)
+
+    def _keep(self, *pair: Statement) -> bool:
+        """Put statements on the disk as evidence, if there is room; tell whether any was new."""
+        rows = {
+            EVIDENCE_PREFIX + each.parent_hash + each.origin_hash + each.block_hash: each.encode()
+            for each in pair
+        }
+        new = rows.keys() - self._evidence
+        if not new or len(self._evidence) + len(new) > MAX_EVIDENCE:
+            return False
+        self._store.write(WriteBatch(list(rows.items())), sync=True)
+        self._evidence |= new
+        return True
+
+
 class UnsafeFollower:
     """Keeps a connection to the sequencer and hands over each block that its signature covers."""
 
@@ -178,16 +235,20 @@ class UnsafeFollower:
         store: KeyValueStore,
         next_number: Callable[[], int],
         apply: Callable[[SignedBlock], Awaitable[None]],
+        on_evidence: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Follow `url`; `apply` raises `Temporary` for a block that is too early, `Rejected` for a misfit."""
+        """Follow `url`; `apply` raises `Temporary` for a block that is too early, `Rejected` for a misfit.
+
+        `on_evidence` is told how many statements are kept as evidence, at once and whenever there are more.
+        """
         self._url = url.rstrip("/") + PATH
         self._identity = identity
         self._sequencer = sequencer
-        self._store = store
+        self._statements = StatementLog(store)
+        self._on_evidence = on_evidence
+        on_evidence(self._statements.evidence)
         self._next_number = next_number
         self._apply = apply
-        self._seen: OrderedDict[tuple[Hash32, bytes], Statement] = OrderedDict()
-        self._evidence = 0
         self._lower = 0
         self._taken = 0
         self.connected = False
@@ -232,7 +293,9 @@ class UnsafeFollower:
         return block
 
     async def _take(self, block: SignedBlock) -> None:
-        self._compare(block)
+        if await asyncio.to_thread(self._statements.hear, block.statement):
+            log.error("the sequencer signed two blocks for one place", number=block.data.number)
+            self._on_evidence(self._statements.evidence)
         for _ in range(ORIGIN_TRIES):
             try:
                 await self._apply(block)
@@ -246,22 +309,3 @@ class UnsafeFollower:
             self._taken += 1
             return
         raise Temporary("unsafe_block.origin_unknown", "its Bitcoin block has not come in a long time")
-
-    def _compare(self, block: SignedBlock) -> None:
-        """Keep two statements that contradict each other; remember this one."""
-        said = block.statement
-        place = (said.parent_hash, said.origin_hash)
-        before = self._seen.get(place)
-        if before is None:
-            self._seen[place] = said
-            if len(self._seen) > REMEMBERED_BLOCKS:
-                self._seen.popitem(last=False)
-        elif said.contradicts(before) and self._evidence < MAX_EVIDENCE:
-            self._evidence += 1
-            batch = WriteBatch()
-            for each in (before, said):
-                batch.put(
-                    EVIDENCE_PREFIX + each.parent_hash + each.origin_hash + each.block_hash, each.encode()
-                )
-            self._store.write(batch, sync=True)
-            log.error("the sequencer signed two blocks for one place", number=block.data.number)

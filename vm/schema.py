@@ -18,7 +18,7 @@ and read by the native core; everything else by Python. Spec: docs/spec/state.md
     O height8                 L1 origin          hash32, number8 of the epoch's first block
     W model_id32              model artifact     written by the pipeline's driver, not a function of one block
     M name                    heads and facts
-    D, Q, P                   derivation, batcher rows, mempool journal: their owners' own
+    D, Q, P, V, L             derivation, batcher rows, mempool journal, evidence, statements heard: their owners' own
 """
 
 from typing import Final, NamedTuple

@@ -52,6 +52,16 @@ class Statement:
         """Return parent 32 | block 32 | origin 32 | content 32 | signature 64."""
         return self.parent_hash + self.block_hash + self.origin_hash + self.content_hash + self.signature
 
+    @classmethod
+    def decode(cls, raw: bytes) -> Statement:
+        """Read what `encode` wrote. Errors: `InvalidInput` "codec.*"."""
+        reader = Reader(raw)
+        parent_hash, block_hash = Hash32(reader.take(HASH_BYTES)), Hash32(reader.take(HASH_BYTES))
+        origin_hash, content_hash = L1Hash(reader.take(HASH_BYTES)), Hash32(reader.take(HASH_BYTES))
+        signature = reader.take(_SIGNATURE_BYTES)
+        reader.done()
+        return cls(parent_hash, block_hash, origin_hash, content_hash, signature)
+
 
 @dataclass(frozen=True, slots=True)
 class SignedBlock:

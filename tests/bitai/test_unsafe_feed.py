@@ -9,7 +9,14 @@ import pytest
 from aiohttp import WSMsgType, web
 
 from bitai import unsafe_feed
-from bitai.unsafe_feed import EVIDENCE_PREFIX, MAX_FOLLOWERS, UnsafeFollower, UnsafeServer
+from bitai.unsafe_feed import (
+    EVIDENCE_PREFIX,
+    HEARD_PREFIX,
+    MAX_FOLLOWERS,
+    StatementLog,
+    UnsafeFollower,
+    UnsafeServer,
+)
 from primitives.curve import xonly_public_key
 from primitives.errors import Rejected, Temporary
 from primitives.hashes import sha256
@@ -245,6 +252,42 @@ async def test_two_blocks_for_one_place_are_evidence(chain):
         assert first[:32] == second[:32]
         assert first[64:96] == second[64:96]
         assert first[32:64] != second[32:64]
+
+
+def say(number, branch=""):
+    """A statement about the place that `number` names."""
+    data = BlockData(number, number, L1Origin(1, sha256(b"origin"), 0), (), (branch.encode(),))
+    parent = block_hash(number - 1)
+    signed = sign_block(SECRET, IDENTITY, data, parent_hash=parent, block_hash=block_hash(number, branch))
+    return signed.statement
+
+
+def test_statements_of_different_runs_are_compared():
+    """What was heard before a restart convicts after it; evidence stays, is counted, and is told only once."""
+    store, told = MemoryStore(), []
+    first, second = say(1), say(1, "lie")
+    assert not StatementLog(store).hear(first)
+    log = StatementLog(store)
+    assert not log.hear(first)
+    assert log.hear(second)
+    assert set(dict(store.scan(EVIDENCE_PREFIX)).values()) == {first.encode(), second.encode()}
+    assert not StatementLog(store).hear(second), "known already"
+    assert StatementLog(store).hear(say(1, "another lie"))
+    UnsafeFollower("", IDENTITY, KEY, store=store, next_number=lambda: 1, apply=None, on_evidence=told.append)
+    assert told == [3]
+
+
+def test_what_is_kept_of_statements_is_bounded(monkeypatch):
+    """Runs share the bounds; the oldest statements make room, evidence does not grow."""
+    monkeypatch.setattr(unsafe_feed, "REMEMBERED_BLOCKS", 4)
+    monkeypatch.setattr(unsafe_feed, "MAX_EVIDENCE", 4)
+    store = MemoryStore()
+    for number in range(1, 8):
+        StatementLog(store).hear(say(number))
+    assert len(dict(store.scan(HEARD_PREFIX))) == 4
+    told = [StatementLog(store).hear(say(number, "lie")) for number in range(7, 0, -1)]
+    assert sum(told) == 2, "the newest four are compared, and two pairs are kept"
+    assert len(dict(store.scan(EVIDENCE_PREFIX))) == 4
 
 
 class Impostor:
