@@ -156,6 +156,7 @@ def test_estimates_are_exact(lab: Lab, senders: list[Key]) -> None:
     loose, _ = estimate(lab, CONTRACT, b"data", tolerance_gas=1_000)
     assert loose is not None
     assert loose <= estimate(lab, CONTRACT, b"data")[0] + 1_000  # type: ignore[operator]
+    assert estimate(lab, CONTRACT, b"data", gas_limit=80_000, tolerance_gas=2**64 - 1)[0] == 80_000
 
 
 def test_estimates_that_fail_show_why(lab: Lab, senders: list[Key]) -> None:

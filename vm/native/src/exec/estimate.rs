@@ -55,7 +55,7 @@ fn estimate(
     let mut short = intrinsic.max(floor).saturating_sub(1);
     let spent = enough.1.gas_used + enough.1.gas_refunded;
     let mut guess = (spent + CALL_STIPEND) / 63 * 64;
-    while enough.0 > short + 1 + tolerance {
+    while enough.0 > short.saturating_add(1).saturating_add(tolerance) {
         let gas = if (short + 1..enough.0).contains(&guess) { guess } else { short.midpoint(enough.0) };
         guess = 0;
         let (result, kept) = simulation.run(snapshot.clone(), lane, gas)?;
