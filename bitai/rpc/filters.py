@@ -32,12 +32,16 @@ MAX_WEIGHT: Final = 100_000
 
 @dataclass(slots=True)
 class _Filter:
-    """`query` None means block hashes. `number` is the last block told of, `cursor` the feed's."""
+    """`query` None means block hashes. `number` is the last block told of, `cursor` the feed's.
+
+    `pending` means hashes of transactions that wait; `cursor` is of their feed then.
+    """
 
     query: LogQuery | None
     cursor: int
     number: int
     used_at_s: float
+    pending: bool = False
 
 
 class FilterMethods:
@@ -68,6 +72,7 @@ class FilterMethods:
         return {
             "eth_newFilter": self.new_filter,
             "eth_newBlockFilter": self.new_block_filter,
+            "eth_newPendingTransactionFilter": self.new_pending_filter,
             "eth_getFilterChanges": self.changes,
             "eth_getFilterLogs": self.logs,
             "eth_uninstallFilter": self.uninstall,
@@ -86,15 +91,20 @@ class FilterMethods:
         require_count(params, 0, 0)
         return await self._install(None)
 
-    async def _install(self, query: LogQuery | None) -> str:
+    async def new_pending_filter(self, params: list[Any]) -> str:
+        """eth_newPendingTransactionFilter: what this node is sent."""
+        require_count(params, 0, 0)
+        return await self._install(None, pending=True)
+
+    async def _install(self, query: LogQuery | None, *, pending: bool = False) -> str:
         self._drop_idle()
         weight = query.weight if query is not None else 1
         if len(self._filters) >= MAX_FILTERS or self._weight + weight > MAX_WEIGHT:
             raise RpcError(LIMIT_EXCEEDED, "too many filters; uninstall some, or use eth_getLogs")
-        cursor = await self._feed.start()
+        cursor = self._feed.pending.moves if pending else await self._feed.start()
         number = self._context.require_number(LATEST)
         filter_id = "0x" + secrets.token_hex(16)
-        self._filters[filter_id] = _Filter(query, cursor, number, self._clock())
+        self._filters[filter_id] = _Filter(query, cursor, number, self._clock(), pending)
         self._weigh(query, 1)
         return filter_id
 
@@ -134,8 +144,10 @@ class FilterMethods:
         return found
 
     async def changes(self, params: list[Any]) -> list[Any]:
-        """eth_getFilterChanges(id): block hashes, or logs, since the last time; logs that left are `removed`."""
+        """eth_getFilterChanges(id): hashes, or logs, since the last time; logs that left are `removed`."""
         found = self._require(params)
+        if found.pending:
+            return self._pending_changes(params[0], found)
         cursor, news = self._feed.moves, self._feed.since(found.cursor)
         try:
             changes, number = await self._context.workers.run(self._changes, found, news)
@@ -144,6 +156,14 @@ class FilterMethods:
             raise RpcError(SERVER_ERROR, "filter not found") from error
         found.cursor, found.number = cursor, number
         return changes
+
+    def _pending_changes(self, filter_id: str, asked: _Filter) -> list[str]:
+        hashes = self._feed.pending.since(asked.cursor)
+        if hashes is None:
+            self._drop(filter_id)
+            raise RpcError(SERVER_ERROR, "filter not found")
+        asked.cursor = self._feed.pending.moves
+        return [data(each) for each in hashes]
 
     def _changes(self, asked: _Filter, news: tuple[BlockNews, ...] | None) -> tuple[list[Any], int]:
         """Return what is new to a filter, and the last block that this tells of."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from bitai.rpc.params import LATEST
+from bitai.rpc.pending_feed import PendingFeed
 from bitai.rpc.stored_blocks import StoredBlock, read_block
 from primitives.errors import BitaiError
 
@@ -68,7 +69,8 @@ class HeadFeed:
     """Follows one chain; its methods belong to the event loop."""
 
     def __init__(self, blocks: BlockReader) -> None:
-        """Follow nothing until `start`."""
+        """Follow nothing until `start`; `pending` tells of transactions that no block has yet."""
+        self.pending = PendingFeed()
         self._blocks = blocks
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="head-feed")
         self._trail: deque[tuple[int, bytes]] = deque(maxlen=TRAIL)

@@ -28,7 +28,7 @@ class SendMethods:
     """The methods, over one context."""
 
     def __init__(self, context: Context, blocks: BlockMethods, feed: HeadFeed) -> None:
-        """Answer from this context; `feed` tells when to look for a receipt."""
+        """Answer from this context; `feed` tells when to look for a receipt, and is told what waits."""
         self._context = context
         self._blocks = blocks
         self._feed = feed
@@ -46,7 +46,7 @@ class SendMethods:
     async def send(self, params: list[Any]) -> str:
         """eth_sendRawTransaction(raw): answers once the transaction waits in the pool."""
         require_count(params, 1, 1)
-        return data(await self._context.sender.submit(parse_data(params[0], "transaction")))
+        return data(await self._submit(params[0]))
 
     async def send_and_wait(self, params: list[Any]) -> dict[str, Any]:
         """eth_sendRawTransactionSync(raw, limit in ms): answers with the receipt (EIP-7966).
@@ -55,13 +55,18 @@ class SendMethods:
         """
         require_count(params, 1, 2)
         limit_ms = _parse_limit(params[1]) if len(params) > 1 else SYNC_LIMIT_MS
-        transaction_hash = await self._context.sender.submit(parse_data(params[0], "transaction"))
+        transaction_hash = await self._submit(params[0])
         try:
             async with asyncio.timeout(limit_ms / 1000):
                 return await self._receipt(transaction_hash)
         except TimeoutError:
             message = f"the transaction was added to the pool but no block took it within {limit_ms} ms"
             raise RpcError(NOT_YET, message, data(transaction_hash)) from None
+
+    async def _submit(self, raw: Any) -> Hash32:
+        transaction_hash = await self._context.sender.submit(parse_data(raw, "transaction"))
+        self._feed.pending.note(transaction_hash)
+        return transaction_hash
 
     async def _receipt(self, transaction_hash: Hash32) -> dict[str, Any]:
         await self._feed.start()

@@ -1,4 +1,4 @@
-"""Tell a WebSocket client of new heads and logs as they come: `eth_subscribe`.
+"""Tell a WebSocket client of new heads, logs and waiting transactions as they come: `eth_subscribe`.
 
 Each connection has its own, bounded, set; what is to be told goes into the connection's outbox, in the order in
 which the chain moved, and never before the client knows the subscription's id. One block may hold tens of thousands
@@ -12,15 +12,17 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from bitai.rpc.encode import header_object
+from bitai.rpc.encode import data, header_object
 from bitai.rpc.framing import INVALID_PARAMS, LIMIT_EXCEEDED, METHOD_NOT_FOUND, RpcError
 from bitai.rpc.log_query import LogQuery, parse_log_query
-from bitai.rpc.params import require_count
+from bitai.rpc.params import invalid, require_count
+from bitai.rpc.pending_feed import PendingNews
 
 if TYPE_CHECKING:
     from bitai.rpc.framing import Call
@@ -33,11 +35,21 @@ MAX_WEIGHT: Final = 10_000
 SLICE: Final = 128
 """Notifications written at a time: a few milliseconds, after which another connection has its turn."""
 MAX_BEHIND: Final = 100_000
-"""Blocks and logs that may wait to be told when news comes; a client that far behind reads too slowly."""
+"""Blocks, logs and hashes that may wait to be told when news comes; a client that far behind reads too slowly."""
 METHODS: Final = frozenset({"eth_subscribe", "eth_unsubscribe"})
 
 Notify = Callable[[bytes], Awaitable[None]]
-News = tuple["BlockNews", ...]
+News = tuple["BlockNews | PendingNews", ...]
+
+
+class Plain(StrEnum):
+    """What can be subscribed to beside logs."""
+
+    HEADS = "newHeads"
+    PENDING = "newPendingTransactions"
+
+
+Wanted = LogQuery | Plain
 
 
 class Subscriptions:
@@ -54,13 +66,14 @@ class Subscriptions:
         self._notify = notify
         self._writer = writer
         self._on_behind = on_behind
-        self._queries: dict[str, LogQuery | None] = {}
+        self._wanted: dict[str, Wanted] = {}
         self._announced: set[str] = set()
         self._waiting: deque[tuple[News, tuple[str, ...]]] = deque()
         self._behind = 0
         self._came = asyncio.Event()
         self._stop_listening: Callable[[], None] | None = None
         self._stop_logs: Callable[[], None] | None = None
+        self._stop_pending: Callable[[], None] | None = None
 
     async def dispatch(self, call: Call, made: list[str]) -> Any:
         """Answer eth_subscribe(kind, ...) and eth_unsubscribe(id); new ids are added to `made`."""
@@ -73,51 +86,44 @@ class Subscriptions:
 
     def activate(self, made: list[str]) -> None:
         """Begin to tell of subscriptions whose id the client has been told."""
-        self._announced.update(each for each in made if each in self._queries)
+        self._announced.update(each for each in made if each in self._wanted)
 
     def close(self) -> None:
         """End all of them."""
-        self._queries.clear()
+        self._wanted.clear()
         self._announced.clear()
         self._waiting.clear()
         self._adjust()
 
     async def _subscribe(self, params: list[Any]) -> str:
-        kind, query = params[0], None
-        if kind == "logs":
-            query = parse_log_query(params[1] if len(params) > 1 and params[1] is not None else {})
-        elif kind != "newHeads":
-            raise RpcError(METHOD_NOT_FOUND, f'no "{str(kind)[:40]}" subscription in eth namespace')
-        weight = sum(each.weight for each in self._queries.values() if each is not None)
-        if len(self._queries) >= MAX_SUBSCRIPTIONS or weight + (query.weight if query else 0) > MAX_WEIGHT:
+        wanted = _parse_wanted(params)
+        weight = sum(each.weight for each in (*self._wanted.values(), wanted) if isinstance(each, LogQuery))
+        if len(self._wanted) >= MAX_SUBSCRIPTIONS or weight > MAX_WEIGHT:
             raise RpcError(LIMIT_EXCEEDED, "too many subscriptions on this connection")
         await self._feed.start()
         subscription = "0x" + secrets.token_hex(16)
-        self._queries[subscription] = query
+        self._wanted[subscription] = wanted
         self._adjust()
         return subscription
 
     def _unsubscribe(self, subscription: Any) -> bool:
-        if not isinstance(subscription, str) or subscription not in self._queries:
+        if not isinstance(subscription, str) or subscription not in self._wanted:
             raise RpcError(INVALID_PARAMS, "subscription not found")
-        del self._queries[subscription]
+        del self._wanted[subscription]
         self._announced.discard(subscription)
         self._adjust()
         return True
 
     def _adjust(self) -> None:
         """Follow the feed, and have it keep logs, only while that is wanted."""
-        if self._queries and self._stop_listening is None:
-            self._stop_listening = self._feed.listen(self._tell)
-        elif not self._queries and self._stop_listening is not None:
-            self._stop_listening()
-            self._stop_listening = None
-        wants_logs = any(query is not None for query in self._queries.values())
-        if wants_logs and self._stop_logs is None:
-            self._stop_logs = self._feed.watch_logs()
-        elif not wants_logs and self._stop_logs is not None:
-            self._stop_logs()
-            self._stop_logs = None
+        wanted = tuple(self._wanted.values())
+        logs = any(isinstance(each, LogQuery) for each in wanted)
+        heads = logs or Plain.HEADS in wanted
+        feed, tell = self._feed, self._tell
+        self._stop_listening = _switch(self._stop_listening, lambda: feed.listen(tell), wanted=heads)
+        self._stop_logs = _switch(self._stop_logs, feed.watch_logs, wanted=logs)
+        pending = Plain.PENDING in wanted
+        self._stop_pending = _switch(self._stop_pending, lambda: feed.pending.listen(tell), wanted=pending)
 
     def _tell(self, news: News) -> None:
         """Note what the subscriptions of this moment are to be told."""
@@ -144,11 +150,11 @@ class Subscriptions:
                 await self._tell_one(subscription, each)
             self._behind -= each.weight
 
-    async def _tell_one(self, subscription: str, news: BlockNews) -> None:
-        if subscription not in self._queries:
+    async def _tell_one(self, subscription: str, news: BlockNews | PendingNews) -> None:
+        if subscription not in self._wanted:
             return
-        results = _results(self._queries[subscription], news)
-        while results is not None and subscription in self._queries:
+        results = _results(self._wanted[subscription], news)
+        while results is not None and subscription in self._wanted:
             written = await self._writer.run(_write, subscription, results)
             for each in written:
                 await self._notify(each)
@@ -156,11 +162,37 @@ class Subscriptions:
                 return
 
 
-def _results(query: LogQuery | None, news: BlockNews) -> Iterator[dict[str, Any]] | None:
-    """Return what one piece of news is to a subscription, logs or a head that came; None if nothing."""
-    if query is not None:
-        return news.logs(query) if news.block is not None else None
-    return iter((header_object(news.header),)) if news.header is not None else None
+def _parse_wanted(params: list[Any]) -> Wanted:
+    """Read what is subscribed to: a kind, and for logs a query."""
+    kind, more = params[0], params[1] if len(params) > 1 else None
+    if kind == "logs":
+        return parse_log_query(more if more is not None else {})
+    if not isinstance(kind, str) or kind not in tuple(Plain):
+        raise RpcError(METHOD_NOT_FOUND, f'no "{str(kind)[:40]}" subscription in eth namespace')
+    if kind == Plain.PENDING and more not in (None, False):
+        raise invalid("waiting transactions are told by hash; eth_getTransactionByHash shows the rest")
+    return Plain(kind)
+
+
+def _switch(
+    stop: Callable[[], None] | None, start: Callable[[], Callable[[], None]], *, wanted: bool
+) -> Callable[[], None] | None:
+    """Start what is wanted and not there, stop what is there and not wanted; return what stops it now."""
+    if wanted and stop is None:
+        return start()
+    if not wanted and stop is not None:
+        stop()
+        return None
+    return stop
+
+
+def _results(wanted: Wanted, news: BlockNews | PendingNews) -> Iterator[Any] | None:
+    """Return what one piece of news is to a subscription: logs, a head that came, hashes; None if nothing."""
+    if isinstance(news, PendingNews):
+        return map(data, news.hashes) if wanted is Plain.PENDING else None
+    if isinstance(wanted, LogQuery):
+        return news.logs(wanted) if news.block is not None else None
+    return iter((header_object(news.header),)) if wanted is Plain.HEADS and news.header is not None else None
 
 
 def _write(subscription: str, results: Iterable[Any]) -> list[bytes]:

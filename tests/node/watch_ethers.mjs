@@ -7,10 +7,11 @@ const polling = new JsonRpcProvider(job.url, job.chainId, { pollingInterval: 50,
 const socket = new WebSocketProvider(job.url.replace("http", "ws"), job.chainId);
 const signer = new NonceManager(new Wallet(job.key, polling));
 
-const seen = { httpLogs: [], wsLogs: [], wsBlocks: [], httpBlocks: [] };
+const seen = { httpLogs: [], wsLogs: [], wsBlocks: [], httpBlocks: [], wsPending: [], sent: [] };
 const contracts = [new Contract(job.address, job.abi, polling), new Contract(job.address, job.abi, socket)];
 await contracts[0].on("DigitRead", (...values) => seen.httpLogs.push(values.at(-1).log.transactionHash));
 await contracts[1].on("DigitRead", (...values) => seen.wsLogs.push(values.at(-1).log.transactionHash));
+await socket.on("pending", (hash) => seen.wsPending.push(hash));
 await socket.on("block", (number) => seen.wsBlocks.push(number));
 await polling.on("block", (number) => seen.httpBlocks.push(number));
 await new Promise((resolve) => setTimeout(resolve, 500));
@@ -19,6 +20,7 @@ const contract = contracts[0].connect(signer);
 const blocks = [];
 for (const question of job.questions) {
   const sent = await contract.read(question.modelId, question.image);
+  seen.sent.push(sent.hash);
   const receipt = await sent.wait(1, 30_000);
   blocks.push(receipt.blockNumber);
 }

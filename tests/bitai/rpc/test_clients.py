@@ -83,6 +83,8 @@ async def test_ethers_watches_and_sends(rig):
     """The same with ethers, which matches refusals by their words."""
     report = await run_script(rig, "watch_ethers.mjs", 3)
     check_watching(report)
+    assert len(report["wsPending"]) == len(report["blocks"])
+    assert sorted(report["wsPending"]) == sorted(report["sent"])
     assert report["unsupported"] == "UNSUPPORTED_OPERATION"
     assert report["revert"] in {"CALL_EXCEPTION", "BAD_DATA"}
 
@@ -90,7 +92,7 @@ async def test_ethers_watches_and_sends(rig):
 async def test_web3_sends_and_reads(rig):
     """web3.py estimates, sends, waits, reads logs by filter, and raises its own kinds of errors."""
     report = await asyncio.to_thread(use_web3, rig.rpc_url, rig.world.accounts[4].secret, rig.world.reader)
-    assert report == {"digits": 6, "changes": 6, "logs": 6, "panic": True, "refused": True}
+    assert report == {"digits": 6, "changes": 6, "logs": 6, "waited": True, "panic": True, "refused": True}
 
 
 def use_web3(url, secret, reader):
@@ -99,16 +101,19 @@ def use_web3(url, secret, reader):
     account = web3.eth.account.from_key(secret)
     contract = web3.eth.contract(address=Web3.to_checksum_address(reader), abi=ABI)
     watch = contract.events.DigitRead.create_filter(from_block="latest")
-    digits = []
+    waiting = web3.eth.filter("pending")
+    digits, hashes = [], []
     for question in questions():
         call = contract.functions.read(question["modelId"], bytes.fromhex(question["image"][2:]))
         nonce = web3.eth.get_transaction_count(account.address, "pending")
         signed = account.sign_transaction(call.build_transaction({"from": account.address, "nonce": nonce}))
         sent = web3.eth.send_raw_transaction(signed.raw_transaction)
+        hashes.append(sent)
         assert web3.eth.get_transaction(sent)["hash"] == sent
         receipt = web3.eth.wait_for_transaction_receipt(sent, timeout=30, poll_latency=0.05)
         digits += contract.events.DigitRead().process_receipt(receipt)
     report = {"digits": len(digits), "changes": len(watch.get_new_entries())}
+    report["waited"] = waiting.get_new_entries() == hashes
     report["logs"] = len(contract.events.DigitRead.get_logs(from_block=0))
     try:
         contract.functions.reading(9_999).call()

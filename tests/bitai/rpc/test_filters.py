@@ -7,6 +7,7 @@ from bitai.rpc.filters import IDLE_S, FilterMethods
 from bitai.rpc.framing import RpcError
 from bitai.rpc.head_feed import HeadFeed
 from bitai.rpc.methods_blocks import BlockMethods
+from bitai.rpc.pending_feed import JOURNAL
 from tests.bitai.rig import Rig, RpcRefusal, asking_world
 from tests.bitai.rpc.ethereum_schema import check_log
 from tests.vm.world import ON_CHAIN_MODEL, ask
@@ -49,6 +50,24 @@ async def test_block_filters_tell_each_block_once(rig):
     last = await block(rig)
     assert await rig.call("eth_getFilterChanges", before) == [last]
     assert await rig.call("eth_getFilterChanges", after) == [last]
+
+
+async def test_pending_filters_tell_what_was_taken(rig):
+    """Hashes of what this node took since the last time, refused ones not; too many to remember end the filter."""
+    early = rig.world.alice.sign(TO, value=1)
+    await rig.call("eth_sendRawTransaction", "0x" + early.hex())
+    wanted = await rig.call("eth_newPendingTransactionFilter")
+    raws = ["0x" + rig.world.alice.sign(TO, value=each).hex() for each in range(2)]
+    sent = [await rig.call("eth_sendRawTransaction", raws[0])]
+    sent.append((await rig.call("eth_sendRawTransactionSync", raws[1]))["transactionHash"])
+    await refusal(rig, "eth_sendRawTransaction", raws[0])
+    assert await rig.call("eth_getFilterChanges", wanted) == sent
+    assert await rig.call("eth_getFilterChanges", wanted) == []
+    assert (await refusal(rig, "eth_getFilterLogs", wanted)).message == "filter not found"
+    for number in range(JOURNAL + 1):
+        rig.rpc.feed.pending.note(number.to_bytes(32, "big"))
+    assert (await refusal(rig, "eth_getFilterChanges", wanted)).message == "filter not found"
+    assert rig.metrics.read("rpc_filters") == 0
 
 
 async def test_log_filters_tell_new_logs_of_their_query(rig):

@@ -100,6 +100,25 @@ async def test_new_heads_in_order(rig):
         assert client.told == []
 
 
+async def test_waiting_transactions_are_told_by_hash(rig):
+    """What the node takes is told once and in order, to who asked for that; no head among it."""
+    async with connect(rig) as client:
+        subscription = await client.call("eth_subscribe", "newPendingTransactions")
+        sent = []
+        for value in range(3):
+            raw = rig.world.alice.sign(TO, value=value)
+            sent.append(await client.call("eth_sendRawTransaction", "0x" + raw.hex()))
+        assert [await client.next() for _ in sent] == [(subscription, each) for each in sent]
+        await block(rig)
+        assert await client.call("eth_unsubscribe", subscription) is True
+        raw = rig.world.alice.sign(TO, value=9)
+        await client.call("eth_sendRawTransaction", "0x" + raw.hex())
+        assert await client.call("eth_chainId") == "0xb17a1"
+        assert client.told == []
+        assert (await client.call("eth_subscribe", "newPendingTransactions", True))["code"] == -32602
+        assert isinstance(await client.call("eth_subscribe", "newPendingTransactions", False), str)
+
+
 async def test_a_head_is_told_when_it_can_be_read(rig):
     """A client that asks for the block of a notification finds it, its receipts and its state."""
     async with connect(rig) as client:
