@@ -5,6 +5,7 @@ space, whole numbers, bytes as 0x hex. Spec: docs/spec/config.md.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -39,6 +40,8 @@ CONFIG_VERSION: Final = 0
 _IDENTITY_TAG: Final = "BitAI/config"
 _HALVINGS: Final[Mapping[str, int]] = {"regtest": 150}
 _HALVING: Final = 210_000
+_BRACKET: Final = re.compile(r"[\[\]{}]")
+_MOST_NESTED: Final = 32
 _FIX: Final = "correct the rollup configuration, or take the file from whoever runs the chain"
 
 Flat = TypeVar("Flat", Parameters, Limits, InferPrices)
@@ -142,8 +145,9 @@ class RollupConfig:
     def from_json(cls, text: str | bytes) -> "RollupConfig":
         """Read and check a file; raises ConfigError `config.malformed`, `config.identity`, and as `check`."""
         try:
+            _require_shallow(text.decode() if isinstance(text, bytes) else text)
             document = json.loads(text, parse_float=_refuse_number, parse_constant=_refuse_number)
-        except (ValueError, RecursionError) as error:  # the latter for brackets without end
+        except ValueError as error:
             raise _malformed(f"not JSON: {error}") from error
         top = _object(document, {"genesis_part", "identity"})
         config = _from_json(top["genesis_part"])
@@ -277,6 +281,18 @@ def _from_json(value: object) -> RollupConfig:
         parameters=_flat_from_json(Parameters, part["parameters"]),
         limits=_flat_from_json(Limits, part["limits"]),
     )
+
+
+def _require_shallow(text: str) -> None:
+    """Refuse brackets without end before the parser counts them with its stack: that may be the process's last step.
+
+    A configuration nests six deep, and its strings hold no brackets.
+    """
+    depth = 0
+    for bracket in _BRACKET.finditer(text):
+        depth += 1 if bracket[0] in "[{" else -1
+        if depth > _MOST_NESTED:
+            raise _malformed(f"brackets nest more than {_MOST_NESTED} deep")
 
 
 def _check_version(value: object) -> None:
