@@ -14,7 +14,7 @@ from queue import PriorityQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from primitives.errors import BitaiError
+from primitives.errors import BitaiError, Temporary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,9 +40,15 @@ class CheckLine:
         self._waiting: PriorityQueue[_Check] = PriorityQueue()
         self._arrivals = itertools.count()
         self._thread: Thread | None = None
+        self._closed = False
 
     async def run(self, work: Callable[[], T], *, urgent: bool) -> T:
-        """Return what `work` returns, or raise what it raises; cancelled while it waits, it is never begun."""
+        """Return what `work` returns, or raise what it raises; cancelled while it waits, it is never begun.
+
+        Raises Temporary `check.closed` once nothing is begun any more.
+        """
+        if self._closed:
+            raise Temporary("check.closed", "the node stops, and checks no more answers")
         if self._thread is None:
             self._start()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -51,6 +57,7 @@ class CheckLine:
 
     def close(self) -> None:
         """Begin no more work; what is under way ends unheard."""
+        self._closed = True
         self._waiting.put(_Check((0, 0), None))
 
     def _start(self) -> None:
@@ -82,6 +89,8 @@ def _tell(future: asyncio.Future[Any], result: Any, error: BaseException | None)
             return
         if error is None:
             future.set_result(result)
+        elif isinstance(error, StopIteration):  # the one exception that no future takes
+            future.set_exception(RuntimeError(repr(error)))
         else:
             future.set_exception(error)
 

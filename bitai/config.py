@@ -27,6 +27,9 @@ ENVIRONMENT_PREFIX = "BITAI_"
 # and which Python builds the checkout.
 OTHER_VARIABLES = frozenset({"BITAI_VECTORS", "BITAI_TEST_PROFILE", "BITAI_TEST_BITCOIND", "BITAI_PYTHON"})
 
+INSCRIBING = frozenset({"batch_codec", "fee_floor", "fee_cap", "fee_target_blocks"})
+"""Settings of whoever posts batches."""
+
 Port = Annotated[int, Field(ge=0, le=65_535)]
 FeeRate = Annotated[int, Field(ge=100, le=100_000_000)]
 Network = Literal["regtest", "signet", "testnet4", "mainnet"]
@@ -173,6 +176,10 @@ def _contradictions(config: NodeConfig) -> tuple[tuple[bool, str], ...]:
             "l1_ca_file is for an l1_rpc that begins with https",
         ),
         (config.fee_floor > config.fee_cap, "fee_floor is above fee_cap"),
+        (
+            config.role == "full" and bool(INSCRIBING & config.model_fields_set),
+            f"role full inscribes nothing: leave out {', '.join(sorted(INSCRIBING & config.model_fields_set))}",
+        ),
         (len(set(fixed)) != len(fixed), f"two listeners share a port: {sorted(fixed)}"),
     )
 

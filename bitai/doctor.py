@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shutil
+import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -158,8 +159,7 @@ def _ask_bitcoin(config: NodeConfig) -> tuple[dict[str, Any], float | None]:
     address = urlsplit(config.l1_rpc or "")
     body = json.dumps({"jsonrpc": "1.0", "id": 0, "method": "getblockchaininfo", "params": []})
     secret = base64.b64encode(_credentials(config).encode()).decode()
-    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-    connection = kind(address.hostname or "", address.port, timeout=_ASK_TIMEOUT_S)
+    connection = _connection(config, address.scheme, address.hostname or "", address.port)
     try:
         connection.request("POST", "/", body, {"Authorization": f"Basic {secret}"})
         response = connection.getresponse()
@@ -172,6 +172,14 @@ def _ask_bitcoin(config: NodeConfig) -> tuple[dict[str, Any], float | None]:
     if not isinstance(result, dict):
         raise ValueError("this is no Bitcoin RPC")
     return result, _skew_s(response.getheader("Date"))
+
+
+def _connection(config: NodeConfig, scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
+    if scheme != "https":
+        return http.client.HTTPConnection(host, port, timeout=_ASK_TIMEOUT_S)
+    ca_file = config.l1_ca_file
+    context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file.expanduser()))
+    return http.client.HTTPSConnection(host, port, timeout=_ASK_TIMEOUT_S, context=context)
 
 
 def _skew_s(date: str | None) -> float | None:

@@ -4,7 +4,7 @@ import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from click.exceptions import Exit
@@ -37,9 +37,14 @@ class NodeCommand(click.Command):
             report(error, as_json=bool(ctx.params.get("as_json")))
             raise Exit(exit_code_of(error)) from error
         except OSError as error:
+            if error.filename is None and error.errno not in _SYSTEM_REFUSALS:
+                raise  # a reader that went away, a connection that broke: not for us to retell
             refusal = refused_by_system(error)
             report(refusal, as_json=bool(ctx.params.get("as_json")))
             raise Exit(exit_code_of(refusal)) from error
+
+
+_SYSTEM_REFUSALS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 def datadir_options(function: Any) -> Any:

@@ -159,24 +159,27 @@ class RpcServer:
             self._arriving -= claimed
         if reply is None:
             return web.Response(status=204, headers=self._cors(request))
+        packed: dict[str, str] = {}
         if len(reply) >= GZIP_FROM_BYTES and "gzip" in request.headers.get("Accept-Encoding", ""):
             with contextlib.suppress(RpcError):  # nobody free to pack it: send it as it is
                 reply = await self._workers.run(gzip.compress, reply, GZIP_LEVEL)
-                headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding, Origin"}
-        return await self._send(request, reply, headers)
+                packed = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding, Origin"}
+        if len(reply) >= LARGE_REPLY_BYTES and self._leaving + len(reply) > MAX_LEAVING_BYTES:
+            return _refused(503, "too many large replies at once; try again later", headers)
+        return await self._send(request, reply, headers | packed)
 
     async def _send(self, request: web.Request, reply: bytes, headers: dict[str, str]) -> web.Response:
         """Answer, and see a large reply off: else who reads nothing could fill the memory with replies."""
         response = web.Response(body=reply, headers=headers)
         if len(reply) < LARGE_REPLY_BYTES:
             return response
-        if self._leaving + len(reply) > MAX_LEAVING_BYTES:
-            return _refused(503, "too many large replies at once; try again later", headers)
         self._leaving += len(reply)
         try:
             async with asyncio.timeout(SEND_LIMIT_S):
                 await response.prepare(request)
                 await response.write_eof()
+        except ConnectionError:  # hung up while it was sent: nobody is left to tell
+            log.debug("reply not taken", length=len(reply))
         except TimeoutError:
             if request.transport is not None:
                 request.transport.abort()

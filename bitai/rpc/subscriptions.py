@@ -157,7 +157,8 @@ class Subscriptions:
         while results is not None and subscription in self._wanted:
             written = await self._writer.run(_write, subscription, results)
             for each in written:
-                await self._notify(each)
+                if subscription in self._wanted:  # nothing follows the answer to an unsubscription
+                    await self._notify(each)
             if len(written) < SLICE:
                 return
 

@@ -55,7 +55,9 @@ class Listener:
     def _welcome(self, serve: Any, loop: asyncio.AbstractEventLoop) -> Callable[[], asyncio.Protocol]:
         def connect() -> asyncio.Protocol:
             if len(serve.connections) >= MAX_CONNECTIONS:
-                return _Refusal()
+                if not self._silent:
+                    return _Refusal()
+                self._give_up(next(iter(self._silent)))  # who has said nothing longest makes room
             handler: RequestHandler = serve()
             self._silent[handler] = loop.call_later(FIRST_REQUEST_SECONDS, self._give_up, handler)
             return handler

@@ -73,6 +73,11 @@ def test_default_datadir_follows_network(tmp_path, monkeypatch):
         ({"demo": True, "role": "sequencer"}, "config.contradiction", "role dev"),
         ({"rpc_port": 8550}, "config.contradiction", "port"),
         ({"fee_floor": 5_000, "fee_cap": 4_000}, "config.contradiction", "fee_cap"),
+        (
+            {"role": "full", "l1_rpc": "http://x:1", "rollup_config": "r", "fee_cap": 9_000},
+            "config.contradiction",
+            "fee_cap",
+        ),
         ({"fee_floor": 1}, "config.invalid_value", "fee_floor"),
         ({"batch_codec": "opreturn"}, "config.invalid_value", "batch_codec"),
         ({"l1_ca_file": "c", "l1_rpc": "http://x:1"}, "config.contradiction", "https"),

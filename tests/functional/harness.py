@@ -17,6 +17,8 @@ import httpx
 
 ROOT = Path(__file__).resolve().parents[2]
 Value = TypeVar("Value")
+ARRAY_CALLS = 500
+"""Half of what the node takes in one array."""
 
 
 class CallFailed(Exception):
@@ -59,9 +61,13 @@ class JsonRpc:
         return answer["result"]
 
     def batch(self, calls: list[tuple[str, list[Any]]]) -> list[Any]:
-        """Send an array of calls and return the raw reply objects in order."""
+        """Send calls in arrays as long as the node takes, and return the raw reply objects in order."""
         body = [{"jsonrpc": "2.0", "id": n, "method": m, "params": p} for n, (m, p) in enumerate(calls)]
-        replies = self._client.post(self.url, json=body).json()
+        replies: list[Any] = []
+        for start in range(0, len(body), ARRAY_CALLS):
+            part = self._client.post(self.url, json=body[start : start + ARRAY_CALLS]).json()
+            assert isinstance(part, list), part
+            replies += part
         return sorted(replies, key=lambda each: each["id"])
 
     def __del__(self) -> None:
