@@ -224,6 +224,12 @@ class Dispatcher:
                 continue
         raise Temporary("chain.head_moves", "the head moves too fast to read it")
 
+    def has_changed(self, transaction: Hash32, request: InferenceRequest) -> bool:
+        """Tell whether a parked transaction has asked something else in this place before."""
+        parked = self._state.parked.get(transaction)
+        before = None if parked is None else parked.asked.get(request.ordinal)
+        return before is not None and before[0] != request.request_hash
+
     def records(self, transaction: Hash32, index: int) -> list[InferenceRecord]:
         """Return the records a transaction may use, with `index` as its place in the block."""
         parked = self._state.parked.get(transaction)

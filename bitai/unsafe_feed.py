@@ -190,7 +190,7 @@ class StatementLog:
         return len(self._evidence)
 
     def hear(self, said: Statement) -> bool:
-        """Remember a signed statement; True if it contradicts one heard before and that was not known. Blocking."""
+        """Remember a signed statement; True if it contradicts one heard before and that was not known."""
         before = self._seen.get((said.parent_hash, said.origin_hash))
         if before is None:
             slot = self._count % REMEMBERED_BLOCKS
@@ -293,9 +293,13 @@ class UnsafeFollower:
         return block
 
     async def _take(self, block: SignedBlock) -> None:
-        if await asyncio.to_thread(self._statements.hear, block.statement):
+        if self._statements.hear(
+            block.statement
+        ):  # here: a thread might still write when the store is closed
             log.error("the sequencer signed two blocks for one place", number=block.data.number)
             self._on_evidence(self._statements.evidence)
+        # What was asked for again from further below is here already; it is no sign of a feed that goes on.
+        is_news = block.data.number >= self._next_number()
         for _ in range(ORIGIN_TRIES):
             try:
                 await self._apply(block)
@@ -305,7 +309,8 @@ class UnsafeFollower:
             except Rejected:
                 self._lower = min(2 * self._lower + 8, MAX_LOWER)  # ask again from further below
                 raise
-            self._lower = 0
-            self._taken += 1
+            if is_news:
+                self._lower = 0
+                self._taken += 1
             return
         raise Temporary("unsafe_block.origin_unknown", "its Bitcoin block has not come in a long time")

@@ -142,7 +142,11 @@ class L1Follower:
                 await self._clock.sleep_ms(self._config.poll_ms)
 
     def _behind(self, tip: ChainPoint) -> Temporary:
-        """A node that starts anew or indexes anew knows less than before, which takes nothing back."""
+        """A node that starts anew or indexes anew knows less than before, which takes nothing back.
+
+        Nor is it a tip to be ready by, or to make blocks on.
+        """
+        self._tip = None
         return Temporary(
             "l1.behind",
             f"the Bitcoin node is at block {tip.height}, we at {self._cursor.height}: it comes after",

@@ -106,6 +106,10 @@ class DispatchPort(Protocol):
         """Have a parked transaction's question answered."""
         ...
 
+    def has_changed(self, transaction: Hash32, request: InferenceRequest) -> bool:
+        """Tell whether a transaction has asked something else in this place before."""
+        ...
+
     def records(self, transaction: Hash32, index: int) -> list[InferenceRecord]:
         """Return the answers a transaction may use, as records of the block's transaction `index`."""
         ...
@@ -177,7 +181,8 @@ class Sequencer:
         its turn comes, instead of one block later. Nothing else follows from a rehearsal: what fails in it may
         be well in the block.
         """
-        clock, took_s = asyncio.get_running_loop(), 0.0
+        clock = asyncio.get_running_loop()
+        took_s = clock.time() - (due - self._block_time_s)  # the block that was just made: one more like it
         while (left_s := due - clock.time()) > 2 * took_s:  # one begun too late would delay the block
             try:
                 async with asyncio.timeout(left_s):
@@ -199,8 +204,12 @@ class Sequencer:
             return
         outcomes = await self._chain.rehearse(proposal, chosen, self._records(chosen))
         for transaction, outcome in zip(chosen, outcomes or (), strict=outcomes is not None):
-            if outcome.kind == "parked" and outcome.request is not None:
-                self._park(transaction, outcome.request)
+            request = outcome.request
+            if outcome.kind != "parked" or request is None:
+                continue
+            # A question that changed is left to the block: others can make it change in a rehearsal for nothing.
+            if not self._dispatch.has_changed(Hash32(transaction.hash), request):
+                self._park(transaction, request)
 
     async def _advance(self) -> bool:
         """Make a block if there is something for it; tell whether another may follow at once."""

@@ -90,6 +90,7 @@ class Dispatch:
     def __init__(self):
         self.asked, self.done, self.known = [], [], {}
         self.failures = []
+        self.changed = set()
         self.news = asyncio.Event()
 
     def ask(self, transaction, who, request):
@@ -97,6 +98,9 @@ class Dispatch:
             raise self.failures.pop(0)
         self.news.set()
         self.asked.append((transaction, who, request))
+
+    def has_changed(self, transaction, request):
+        return transaction in self.changed
 
     def records(self, transaction, index):
         return [(each, index) for each in self.known.get(transaction, [])]
@@ -299,6 +303,44 @@ async def test_questions_are_asked_before_the_block():
     assert {each.hash for each in tried} == {good.hash, failing.hash, asking.hash}
     assert [record for record, _ in records] == ["record"]
     assert len(b.chain.blocks) == 1
+
+
+async def test_a_rehearsal_blames_nobody_for_a_changed_question():
+    """Others can change what a transaction asks without any block: only a block's question counts as changed."""
+    b = bench(mode="interval", block_time_s=30)
+    task = asyncio.create_task(b.sequencer.run())
+    await b.chain.until(1)
+    changed, asking = b.admit(Fake(A, 0), Fake(B, 0))
+    b.chain.script = {changed.hash: parked(b"c" * 32), asking.hash: parked()}
+    b.dispatch.changed = {changed.hash}
+    b.sequencer.wake()
+    async with asyncio.timeout(5):
+        await b.dispatch.news.wait()
+    task.cancel()
+    assert [each[0] for each in b.dispatch.asked] == [asking.hash]
+    assert changed.hash in b.pool
+    await b.sequencer.make_block()
+    assert changed.hash in [each[0] for each in b.dispatch.asked]
+
+
+async def test_blocks_that_take_long_leave_no_time_for_rehearsals(monkeypatch):
+    """A rehearsal costs what a block costs: where that is most of the block time, the next block comes first."""
+    b = bench(mode="interval", block_time_s=0.2)
+    make = b.chain.make
+
+    async def slowly(*arguments, **named):
+        await asyncio.sleep(0.15)
+        return await make(*arguments, **named)
+
+    monkeypatch.setattr(b.chain, "make", slowly)
+    b.chain.script = {Fake(A, 0).hash: Outcome("skipped", "tx.block_gas")}
+    b.admit(Fake(A, 0))
+    task = asyncio.create_task(b.sequencer.run())
+    for blocks in (1, 2, 3):
+        await b.chain.until(blocks)
+        b.sequencer.wake()
+    task.cancel()
+    assert b.chain.rehearsed == []
 
 
 async def test_a_block_is_not_late_for_rehearsals(monkeypatch):
