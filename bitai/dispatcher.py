@@ -255,6 +255,10 @@ class Dispatcher:
         model = question.request.model_id if question else self._state.answers[request_hash].model_id
         return Assignment(request_hash, *self._assign(model, request_hash))
 
+    def known_answer(self, request: InferenceRequest) -> KnownAnswer | None:
+        """Return a checked answer to a question that somebody asked before, None if it is not kept."""
+        return self._state.answers.get(Hash32(request.request_hash))
+
     async def answer_once(self, request: InferenceRequest, limit_s: float) -> KnownAnswer:
         """Answer a call's question outside any transaction, as gas estimates need it.
 

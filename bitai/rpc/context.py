@@ -182,6 +182,10 @@ class Facts(Protocol):
 class NeuronAsker(Protocol):
     """Has neurons answer what a call asks, outside any transaction."""
 
+    def known_answer(self, request: InferenceRequest) -> KnownAnswer | None:
+        """Return an answer that is there already, at no neuron's cost."""
+        ...
+
     async def answer_once(self, request: InferenceRequest, limit_s: float) -> KnownAnswer:
         """Return a checked answer. Errors: `TimeoutError`; `Rejected` "infer.*" when too much waits already."""
         ...

@@ -281,12 +281,14 @@ async def test_a_call_that_no_transaction_could_be_is_refused(rig, method):
 
 
 async def test_free_work_of_neurons_has_a_budget(monkeypatch):
-    """What calls have answered for nothing is counted over time; transactions pay and are not."""
+    """What calls have answered for nothing is counted over time, answers that are there already are not."""
     monkeypatch.setattr(methods_calls, "FREE_WORK", Budget(burst=2, refill_s=3_600.0))
     async with Rig(asking_world()) as rig, serving(rig):
-        assert await rig.call("eth_call", question(rig))
+        first = await rig.call("eth_call", question(rig))
         error = await refusal(rig, "eth_call", question(rig, DIGIT_IMAGES[1]))
         assert (error.code, error.data) == (-32002, {"code": "infer.busy"})
+        for _ in range(3):
+            assert await rig.call("eth_call", question(rig)) == first
         raw = rig.world.alice.sign(rig.world.reader, data=ask(digit_facts(), DIGIT_IMAGES[1]))
         assert (await rig.call("eth_sendRawTransactionSync", hexed(raw)))["status"] == "0x1"
 
