@@ -179,8 +179,9 @@ class Supervisor:
             await self._sleep(_READY_POLL_S)
 
     def _not_started(self, child: _Child, why: str) -> Temporary:
-        said = "; it said: " + " | ".join(list(child.tail)[-5:]) if child.tail else ""
-        return Temporary("child.not_started", f"{child.spec.name} did not start", why=why + said)
+        return Temporary(
+            "child.not_started", f"{child.spec.name} did not start", why=why + _last_words(child)
+        )
 
     async def _keep(self, child: _Child) -> None:
         """Wait for the end, wait a while, start again; until stopped or given up."""
@@ -205,8 +206,8 @@ class Supervisor:
         log.error("child given up", child=child.spec.name, ended=_ending(code), restarts=child.restarts)
         if child.spec.vital and self._on_lost is not None:
             why = f"it ended {child.failures} times in a row, at last with {_ending(code)}"
-            said = "; it said: " + " | ".join(list(child.tail)[-5:]) if child.tail else ""
-            self._on_lost(Temporary("child.given_up", f"{child.spec.name} does not stay up", why=why + said))
+            words = why + _last_words(child)
+            self._on_lost(Temporary("child.given_up", f"{child.spec.name} does not stay up", why=words))
 
     async def _restart(self, child: _Child) -> None:
         child.restarts += 1
@@ -263,6 +264,10 @@ async def _end_task(task: asyncio.Task[None] | None) -> None:
 def _signal_session(pid: int, what: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, what)
+
+
+def _last_words(child: _Child) -> str:
+    return "; it said: " + " | ".join(list(child.tail)[-5:]) if child.tail else ""
 
 
 def _ending(code: int) -> str:
