@@ -36,6 +36,7 @@ FRAME, CHUNK = EnvelopeKind.BATCH_FRAME, EnvelopeKind.ARTIFACT_CHUNK
 STRANGER = sha256(b"a stranger's secret")
 JUNK = sha256(b"junk") * 4
 MIB = 1 << 20
+RECENT_BLOCKS = 3
 MEMORY_BOUND_BYTES = 320 * MIB
 """What a node may take for garbage: 64 MiB of open channels, one batch of 64 MiB, and what it unfolds to as objects."""
 
@@ -98,17 +99,23 @@ class World:
         return number
 
     def settle(self) -> None:
-        """Mine until what is unsafe now is safe, no faster than batches come.
+        """Mine until what is unsafe now is safe and looks back to a recent Bitcoin block, no faster than batches come.
 
-        Blocks mined blindly would run a busy node out of the sequencing window, and its batches would be void.
+        Blocks mined blindly would run a busy node out of the sequencing window, and batches would be void: its own,
+        and those that the next test makes.
         """
         head = self.dev.status()["heads"]["unsafe"]["number"]
         while True:
             self.outcome(self.bitcoin.height)
-            if self.safe() >= head:
+            if self.safe() >= head and self.origin_age() <= RECENT_BLOCKS:
                 return
             wait_until(self.waiting_batches, f"a batch that makes block {head} safe waits", limit_s=40)
             self.bitcoin.mine()
+
+    def origin_age(self) -> int:
+        """Return how many Bitcoin blocks lie above the one that the safe head looks back to."""
+        origin: int = self.dev.rpc("bitai_getL1Anchor", hex(self.safe()))["originHeight"]
+        return self.bitcoin.height - origin
 
     def waiting_batches(self) -> list[str]:
         """Return the reveals of batches that wait in the mempool."""
