@@ -67,12 +67,14 @@ async def serve_rpc(
 ) -> None:
     """Answer JSON-RPC; on a sequencer also feed full nodes."""
     config, backend = parts.node.config, ChainBackend(parts.executor)
+    facts = RpcFacts(parts.node.report, parts.rollup.chain_id)
     context = Context(
         blocks=backend,
         states=backend,
         simulator=backend,
         sender=sender,
-        facts=RpcFacts(parts.node.report, parts.rollup.chain_id),
+        facts=facts,
+        bitcoin=facts,
         # A neuron's work for a call is paid by nobody, so strangers cannot ask for it.
         neurons=dispatcher if is_loopback(config.rpc_bind) else None,
     )

@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+from bitai.batch_facts import batch_of
 from bitai.status import (
     BlockSummary,
     Head,
@@ -296,6 +297,18 @@ class NodeReport:
             for model in self._models()
         ]
 
+    def progress(self) -> tuple[int, int]:
+        """Return the heights of the last Bitcoin block worked through and of the newest one known."""
+        reached = 0 if self.driver is None else self.driver.cursor.height
+        return reached, reached + self.lag()
+
+    def batch(self, number: int) -> dict[str, Any] | None:
+        """Return the batch on Bitcoin that holds a block."""
+        if self.driver is None or number > self.driver.safe:
+            return None
+        window = 2 * self.driver.config.parameters.channel_timeout  # a channel may wait for the one before it
+        return batch_of(self.driver.rows, number, window=window, inscriptions=self.inscriptions)
+
     def outcomes(self, l1_height: int) -> list[dict[str, Any]] | None:
         """Return what a Bitcoin block did, in a list of one, or None for a block not worked through."""
         found = None if self.driver is None else self.driver.rows.outcome(l1_height)
@@ -303,7 +316,7 @@ class NodeReport:
 
 
 class RpcFacts:
-    """The RPC's `Facts` over a report."""
+    """The RPC's `Facts` and `BitcoinFacts` over a report."""
 
     def __init__(self, report: NodeReport, chain_id: int) -> None:
         """Tell of one chain."""
@@ -330,3 +343,11 @@ class RpcFacts:
     def outcomes(self, l1_height: int) -> list[dict[str, Any]] | None:
         """See `NodeReport.outcomes`."""
         return self._report.outcomes(l1_height)
+
+    def progress(self) -> tuple[int, int]:
+        """See `NodeReport.progress`."""
+        return self._report.progress()
+
+    def batch(self, number: int) -> dict[str, Any] | None:
+        """See `NodeReport.batch`."""
+        return self._report.batch(number)

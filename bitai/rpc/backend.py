@@ -76,6 +76,10 @@ class ChainBackend:
         """Open the state after a block."""
         return self._executor.view(number)
 
+    def oldest(self) -> int:
+        """Return the lowest block whose state can be opened."""
+        return max(0, self._executor.undo_floor() - 1)
+
     def next_base_fee(self, number: int) -> int:
         """Return what the block after this one charges; ordinary gas alone moves it."""
         facts = self._chain.facts(number)

@@ -97,6 +97,10 @@ class StateSource(Protocol):
         """Return the state after a block. Errors: `Rejected` "state.pruned" outside the kept window."""
         ...
 
+    def oldest(self) -> int:
+        """Return the lowest block whose state is kept."""
+        ...
+
     def next_base_fee(self, number: int) -> int:
         """Return the base fee (wei) of the block after this one. Errors: `Rejected` "rpc.block_gone"."""
         ...
@@ -179,6 +183,18 @@ class Facts(Protocol):
         ...
 
 
+class BitcoinFacts(Protocol):
+    """Where the node stands on Bitcoin; belongs to the event loop."""
+
+    def progress(self) -> tuple[int, int]:
+        """Return the heights of the last L1 block worked through and of the newest one known."""
+        ...
+
+    def batch(self, number: int) -> dict[str, Any] | None:
+        """Return the batch on Bitcoin that holds a block, None before that is known or where there is none."""
+        ...
+
+
 class NeuronAsker(Protocol):
     """Has neurons answer what a call asks, outside any transaction."""
 
@@ -200,6 +216,7 @@ class Context:
     simulator: Simulator
     sender: Sender
     facts: Facts
+    bitcoin: BitcoinFacts
     neurons: NeuronAsker | None = None
     workers: Workers = field(default_factory=Workers)
 

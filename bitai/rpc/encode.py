@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from primitives.hashes import keccak256
+
 if TYPE_CHECKING:
     from vm._core import Header, Log, Receipt, SystemTransaction, Transaction
 
@@ -26,6 +28,15 @@ def quantity(value: int) -> str:
 def data(value: bytes) -> str:
     """Return bytes as hex data."""
     return "0x" + value.hex()
+
+
+def checksum_address(address: bytes) -> str:
+    """Return an address in the mixed case that tells typing errors (EIP-55)."""
+    text = address.hex()
+    digest = keccak256(text.encode()).hex()
+    return "0x" + "".join(
+        letter.upper() if int(mark, 16) >= 8 else letter for letter, mark in zip(text, digest, strict=False)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from bitai.rpc.params import LATEST
-from bitai.rpc.pending_feed import PendingFeed
 from bitai.rpc.stored_blocks import StoredBlock, read_block
 from primitives.errors import BitaiError
 
 if TYPE_CHECKING:
     from bitai.rpc.context import BlockReader
     from bitai.rpc.log_query import LogQuery
+    from bitai.rpc.pending_feed import PendingFeed
+    from bitai.rpc.sync_feed import SyncFeed
     from vm._core import Header
 
 log = structlog.get_logger(__name__)
@@ -68,9 +69,10 @@ Listener = Callable[[tuple[BlockNews, ...]], None]
 class HeadFeed:
     """Follows one chain; its methods belong to the event loop."""
 
-    def __init__(self, blocks: BlockReader) -> None:
-        """Follow nothing until `start`; `pending` tells of transactions that no block has yet."""
-        self.pending = PendingFeed()
+    def __init__(self, blocks: BlockReader, *, pending: PendingFeed, sync: SyncFeed) -> None:
+        """Follow nothing until `start`; `pending` tells of what no block has yet, `sync` of falling behind."""
+        self.pending = pending
+        self.sync = sync
         self._blocks = blocks
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="head-feed")
         self._trail: deque[tuple[int, bytes]] = deque(maxlen=TRAIL)
@@ -126,6 +128,7 @@ class HeadFeed:
     async def close(self) -> None:
         """End: the chain is closed next."""
         self._started = self._stale = False
+        self.sync.close()
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)

@@ -21,6 +21,7 @@ class BitaiMethods:
         return {
             "bitai_status": self.status,
             "bitai_getL1Anchor": self.anchor,
+            "bitai_getBatch": self.batch,
             "bitai_getInference": self.inference,
             "bitai_getModels": self.models,
             "bitai_getOutcomes": self.outcomes,
@@ -36,6 +37,12 @@ class BitaiMethods:
         require_count(params, 1, 1)
         number = self._number(params[0])
         return None if number is None else self._context.facts.anchor(number)
+
+    async def batch(self, params: list[Any]) -> dict[str, Any] | None:
+        """bitai_getBatch(block or transaction hash): the batch on Bitcoin that holds it; null until it is safe."""
+        require_count(params, 1, 1)
+        number = self._number(params[0])
+        return None if number is None else self._context.bitcoin.batch(number)
 
     def _number(self, value: Any) -> int | None:
         block = parse_block_id(value)

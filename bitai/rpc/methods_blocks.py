@@ -11,19 +11,21 @@ from bitai.rpc.params import (
     LATEST,
     PENDING,
     BlockId,
+    parse_address,
     parse_block_id,
     parse_bool,
     parse_hash,
     parse_quantity,
     require_count,
 )
+from bitai.rpc.sender_search import find_by_sender
 from bitai.rpc.stored_blocks import read_block
 from vm import _core
 
 if TYPE_CHECKING:
     from bitai.rpc.context import Context, Method
     from bitai.rpc.stored_blocks import StoredBlock
-    from primitives.ids import Hash32
+    from primitives.ids import Address, Hash32
 
 MAX_LOG_BLOCKS: Final = 10_000
 """Blocks one `eth_getLogs` may walk; blooms make this quick, and a client can always page."""
@@ -59,7 +61,10 @@ class BlockMethods:
             "eth_getTransactionByHash": self.transaction_by_hash,
             "eth_getTransactionByBlockNumberAndIndex": self.transaction_by_place,
             "eth_getTransactionByBlockHashAndIndex": self.transaction_by_place,
+            "eth_getTransactionBySenderAndNonce": self.transaction_by_sender,
             "eth_getRawTransactionByHash": self.raw_transaction,
+            "eth_getRawTransactionByBlockNumberAndIndex": self.raw_transaction_by_place,
+            "eth_getRawTransactionByBlockHashAndIndex": self.raw_transaction_by_place,
             "eth_getTransactionReceipt": self.receipt,
             "eth_getBlockReceipts": off_loop(self.block_receipts),
             "eth_getLogs": off_loop(self.logs),
@@ -159,6 +164,21 @@ class BlockMethods:
             return None
         return block.transaction_object(index, self._chain_id)
 
+    async def transaction_by_sender(self, params: list[Any]) -> dict[str, Any] | None:
+        """eth_getTransactionBySenderAndNonce: mined, or waiting with null block fields, or null."""
+        require_count(params, 2, 2)
+        sender, nonce = parse_address(params[0]), parse_quantity(params[1], "nonce", bits=64)
+        parts = self._context.sender.content(MAX_PENDING, sender)  # first the pool, as by hash
+        waiting = next((each for part in parts for each in part if each.nonce == nonce), None)
+        found = await self._context.workers.run(self._find_by_sender, sender, nonce)
+        if found is None and waiting is not None:
+            return transaction_object(waiting, None, None, None)
+        return found
+
+    def _find_by_sender(self, sender: Address, nonce: int) -> dict[str, Any] | None:
+        place = find_by_sender(self._context, sender, nonce, self._context.require_number(LATEST))
+        return None if place is None else self._transaction(place.number, place.index)
+
     async def raw_transaction(self, params: list[Any]) -> str | None:
         """eth_getRawTransactionByHash."""
         require_count(params, 1, 1)
@@ -169,6 +189,19 @@ class BlockMethods:
             raws = await self._context.workers.run(self._blocks.transactions, place.number)
             return data(raws[place.index]) if place.index < len(raws) else None
         return None if waiting is None else data(waiting.raw)
+
+    async def raw_transaction_by_place(self, params: list[Any]) -> str | None:
+        """eth_getRawTransactionByBlock*AndIndex; of the pending block, what could run."""
+        require_count(params, 2, 2)
+        block, index = parse_block_id(params[0]), parse_quantity(params[1], "index", bits=32)
+        if block == PENDING:
+            runnable, _ = self._context.sender.content(MAX_PENDING)
+            return data(runnable[index].raw) if index < len(runnable) else None
+        number = self._blocks.resolve(block)
+        if number is None:
+            return None
+        raws = await self._context.workers.run(self._blocks.transactions, number)
+        return data(raws[index]) if index < len(raws) else None
 
     async def receipt(self, params: list[Any]) -> dict[str, Any] | None:
         """eth_getTransactionReceipt: null until the transaction is in a block."""

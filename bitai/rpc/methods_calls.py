@@ -12,13 +12,14 @@ from bitai.rpc.context import Simulation
 from bitai.rpc.encode import data, quantity
 from bitai.rpc.framing import EXECUTION_REVERTED, SERVER_ERROR, UNAVAILABLE, RpcError
 from bitai.rpc.overrides import parse_block_override, parse_state_overrides
-from bitai.rpc.params import block_param, parse_call, require_count
+from bitai.rpc.params import LATEST, block_param, parse_call, require_count
 from bitai.rpc.refusals import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bitai.rpc.context import Context, Method, NeuronAsker
+    from bitai.rpc.params import CallObject
     from vm._core import Answer, Answers, CallResult
 
     Ran = tuple[int | None, CallResult]
@@ -69,20 +70,31 @@ class CallMethods:
     async def call(self, params: list[Any]) -> str:
         """eth_call(message, block, accounts to override, block to override)."""
         require_count(params, 1, 4)
-        simulator = self._context.simulator
-        _, result = await self._run(
-            params, lambda simulation, answers: (None, simulator.call(simulation, answers))
-        )
+        _, result = await self._run(params, self._call)
         return data(require_success(result))
 
     async def estimate(self, params: list[Any]) -> str:
         """eth_estimateGas(message, block, accounts and block to override): the least gas limit that works."""
         require_count(params, 1, 4)
-        gas, result = await self._run(params, self._estimate)
-        if gas is None:
-            require_success(result)
-            raise RpcError(SERVER_ERROR, "gas required exceeds allowance")
-        return quantity(gas)
+        return _least_gas(await self._run(params, self._estimate))
+
+    async def estimate_call(self, message: CallObject) -> str:
+        """Estimate a message that has been read already, on the head's state."""
+
+        def begin() -> tuple[Simulation, Ran]:
+            simulation = Simulation(self._context.require_number(LATEST), message)
+            self._require_sendable(simulation)
+            return simulation, self._estimate(simulation, {})
+
+        simulation, ran = await self._context.workers.run(begin)
+        return _least_gas(await self._answered(simulation, self._estimate, ran))
+
+    def _call(self, simulation: Simulation, answers: Answers) -> Ran:
+        """Call at the price that the message would pay in its block, not at the most that it would."""
+        message, base_fee = simulation.message, self._base_fee(simulation)
+        if message.fee_cap and base_fee is not None:
+            simulation = replace(simulation, message=replace(message, gas_price=message.price_at(base_fee)))
+        return None, self._context.simulator.call(simulation, answers)
 
     def _estimate(self, simulation: Simulation, answers: Answers) -> Ran:
         """Estimate; a gas limit cut down to what the sender can pay is told as the want of funds that it is."""
@@ -97,6 +109,9 @@ class CallMethods:
     async def _run(self, params: list[Any], run: Run) -> Ran:
         """Run, fetch the answer that was missing, and run again with it, within bounds of time and work."""
         simulation, ran = await self._context.workers.run(self._begin, params, run)
+        return await self._answered(simulation, run, ran)
+
+    async def _answered(self, simulation: Simulation, run: Run, ran: Ran) -> Ran:
         neurons = self._context.neurons
         if ran[1].kind != "parked" or neurons is None:
             return ran
@@ -125,21 +140,24 @@ class CallMethods:
 
     def _require_sendable(self, simulation: Simulation) -> None:
         """Refuse what a call says of its transaction that no block like this one could take."""
-        message, block = simulation.message, simulation.block
+        message = simulation.message
         here = self._context.facts.chain_id
         if message.chain_id not in (None, here):
             raise RpcError(
                 SERVER_ERROR, f"chainId does not match node's (have={message.chain_id}, want={here})"
             )
-        if not message.gas_price:
-            return
-        base_fee = block.base_fee if block is not None else None
-        if base_fee is None and (header := self._context.blocks.header(simulation.number)) is not None:
-            base_fee = header.base_fee
+        base_fee = self._base_fee(simulation) if message.gas_price else None
         if base_fee is not None and message.gas_price < base_fee:
             raise refusal(
                 "tx.fee_cap_below_base_fee", f"maxFeePerGas: {message.gas_price}, baseFee: {base_fee}"
             )
+
+    def _base_fee(self, simulation: Simulation) -> int | None:
+        """Return the base fee of the block that a message runs in; None if that block has just left the chain."""
+        if simulation.block is not None and simulation.block.base_fee is not None:
+            return simulation.block.base_fee
+        header = self._context.blocks.header(simulation.number)
+        return None if header is None else header.base_fee
 
     async def _rounds(self, simulation: Simulation, run: Run, ran: Ran, neurons: NeuronAsker) -> Ran:
         answers: dict[bytes, Answer] = {}
@@ -166,6 +184,14 @@ class CallMethods:
         if wait_s > 0:
             words = f"calls have asked neurons for much lately; try again in {wait_s:.1f} s"
             raise RpcError(UNAVAILABLE, words, {"code": "infer.busy"})
+
+
+def _least_gas(ran: Ran) -> str:
+    gas, result = ran
+    if gas is None:
+        require_success(result)
+        raise RpcError(SERVER_ERROR, "gas required exceeds allowance")
+    return quantity(gas)
 
 
 def require_success(result: CallResult) -> bytes:

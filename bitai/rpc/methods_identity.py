@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from bitai.rpc.chain_rules import capabilities, chain_config
 from bitai.rpc.encode import data, quantity
 from bitai.rpc.params import parse_data, require_count
+from bitai.rpc.sync_feed import sync_state
 from primitives.hashes import keccak256
 
 if TYPE_CHECKING:
@@ -13,8 +15,6 @@ if TYPE_CHECKING:
 
 PROTOCOL_VERSION: Final = "0x44"
 """eth/68, what clients of this age expect; there is no such network here."""
-SYNCED_LAG_BLOCKS: Final = 2
-"""Bitcoin blocks that a node may be behind and still be called in step, as `/readyz` does."""
 MODULES: Final = {"bitai": "1.0", "eth": "1.0", "net": "1.0", "txpool": "1.0", "web3": "1.0"}
 
 
@@ -27,10 +27,13 @@ class IdentityMethods:
 
     def table(self) -> dict[str, Method]:
         """Return method name -> implementation."""
+        off_loop = self._context.off_loop
         return {
             "eth_chainId": self.chain_id,
             "eth_protocolVersion": self.protocol_version,
             "eth_syncing": self.syncing,
+            "eth_config": off_loop(self.config),
+            "eth_capabilities": off_loop(self.capabilities),
             "eth_accounts": self.accounts,
             "net_version": self.net_version,
             "net_listening": self.listening,
@@ -53,11 +56,17 @@ class IdentityMethods:
     async def syncing(self, params: list[Any]) -> Any:
         """eth_syncing: false, or how far derivation is behind Bitcoin, in Bitcoin's blocks."""
         require_count(params, 0, 0)
-        status = self._context.facts.status()
-        if status["lag"] <= SYNCED_LAG_BLOCKS:
-            return False
-        reached, tip = status["l1"]["processed_height"], status["l1"]["height"]
-        return {"startingBlock": "0x0", "currentBlock": quantity(reached), "highestBlock": quantity(tip)}
+        return sync_state(self._context.bitcoin) or False
+
+    def config(self, params: list[Any]) -> dict[str, Any]:
+        """eth_config: the rules in force (EIP-7910)."""
+        require_count(params, 0, 0)
+        return chain_config(self._context)
+
+    def capabilities(self, params: list[Any]) -> dict[str, Any]:
+        """eth_capabilities: from which block on each kind of data is there."""
+        require_count(params, 0, 0)
+        return capabilities(self._context)
 
     async def accounts(self, params: list[Any]) -> list[str]:
         """eth_accounts: the node holds no keys for its users."""

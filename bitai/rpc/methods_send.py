@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from bitai.rpc.encode import data, quantity, transaction_object
+from bitai.rpc.encode import checksum_address, data, quantity, transaction_object
 from bitai.rpc.framing import RpcError
 from bitai.rpc.params import invalid, parse_address, parse_data, parse_quantity, require_count
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bitai.rpc.context import Context, Method
     from bitai.rpc.head_feed import HeadFeed
     from bitai.rpc.methods_blocks import BlockMethods
@@ -41,6 +43,7 @@ class SendMethods:
             "txpool_status": self.pool_status,
             "txpool_content": self.pool_content,
             "txpool_contentFrom": self.pool_content_from,
+            "txpool_inspect": self.pool_inspect,
         }
 
     async def send(self, params: list[Any]) -> str:
@@ -64,8 +67,9 @@ class SendMethods:
             raise RpcError(NOT_YET, message, data(transaction_hash)) from None
 
     async def _submit(self, raw: Any) -> Hash32:
-        transaction_hash = await self._context.sender.submit(parse_data(raw, "transaction"))
-        self._feed.pending.note(transaction_hash)
+        transaction = parse_data(raw, "transaction")
+        transaction_hash = await self._context.sender.submit(transaction)
+        self._feed.pending.note(transaction_hash, transaction)
         return transaction_hash
 
     async def _receipt(self, transaction_hash: Hash32) -> dict[str, Any]:
@@ -88,7 +92,7 @@ class SendMethods:
         require_count(params, 0, 0)
         runnable, gapped = self._context.sender.content(MAX_CONTENT)
         return await self._context.workers.run(
-            lambda: {"pending": _by_sender(runnable), "queued": _by_sender(gapped)}
+            lambda: {"pending": _by_sender(runnable, _shown), "queued": _by_sender(gapped, _shown)}
         )
 
     async def pool_content_from(self, params: list[Any]) -> dict[str, Any]:
@@ -102,6 +106,13 @@ class SendMethods:
             }
         )
 
+    async def pool_inspect(self, params: list[Any]) -> dict[str, Any]:
+        """txpool_inspect: as txpool_content, each transaction in one line of text."""
+        require_count(params, 0, 0)
+        runnable, gapped = self._context.sender.content(MAX_CONTENT)
+        parts = (("pending", runnable), ("queued", gapped))
+        return {name: _by_sender(part, _in_words) for name, part in parts}
+
 
 def _parse_limit(value: Any) -> int:
     """Return a time limit in milliseconds; clients send a number or a quantity."""
@@ -114,11 +125,20 @@ def _parse_limit(value: Any) -> int:
     return min(limit_ms, SYNC_LIMIT_MS)
 
 
-def _by_sender(transactions: list[Transaction]) -> dict[str, dict[str, Any]]:
+def _by_sender(
+    transactions: list[Transaction], show: Callable[[Transaction], Any]
+) -> dict[str, dict[str, Any]]:
     shown: dict[str, dict[str, Any]] = {}
     for each in transactions:
-        shown.setdefault(data(each.sender), {})[str(each.nonce)] = _shown(each)
+        shown.setdefault(data(each.sender), {})[str(each.nonce)] = show(each)
     return shown
+
+
+def _in_words(transaction: Transaction) -> str:
+    """Return a transaction in geth's words, which tools take apart; the receiver's address as checksummed text."""
+    receiver = checksum_address(transaction.to) if transaction.to is not None else "contract creation"
+    price = transaction.max_fee_per_gas
+    return f"{receiver}: {transaction.value} wei + {transaction.gas_limit} gas × {price} wei"  # noqa: RUF001
 
 
 def _shown(transaction: Transaction) -> dict[str, Any]:

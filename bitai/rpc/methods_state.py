@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from bitai.rpc.encode import data, quantity
+from bitai.rpc.framing import INVALID_PARAMS, LIMIT_EXCEEDED, RpcError
 from bitai.rpc.params import PENDING, block_param, invalid, parse_address, parse_slot, require_count
 
 if TYPE_CHECKING:
     from bitai.rpc.context import Context, Method, StateReader
+    from primitives.ids import Address
 
 MAX_PROOF_SLOTS: Final = 1_024
+MAX_VALUE_SLOTS: Final = 1_024
+"""Slots of all accounts together that one `eth_getStorageValues` reads, as geth bounds it."""
 
 
 class StateMethods:
@@ -27,6 +31,7 @@ class StateMethods:
             "eth_getBalance": off_loop(self.balance),
             "eth_getCode": off_loop(self.code),
             "eth_getStorageAt": off_loop(self.storage),
+            "eth_getStorageValues": off_loop(self.storage_values),
             "eth_getTransactionCount": self.nonce,
             "eth_getProof": off_loop(self.proof),
         }
@@ -46,6 +51,16 @@ class StateMethods:
         require_count(params, 2, 3)
         value = self._state(params, 2).storage(parse_address(params[0]), parse_slot(params[1]))
         return data(value.to_bytes(32, "big"))
+
+    def storage_values(self, params: list[Any]) -> dict[str, list[str]]:
+        """eth_getStorageValues({address: [slot, ...]}, block): the values, 32 bytes each, in the order asked."""
+        require_count(params, 1, 2)
+        wanted = _parse_slots_by_address(params[0])
+        state = self._state(params, 1)
+        return {
+            data(address): [data(state.storage(address, slot).to_bytes(32, "big")) for slot in slots]
+            for address, slots in wanted
+        }
 
     async def nonce(self, params: list[Any]) -> str:
         """eth_getTransactionCount(address, block); "pending" counts what waits in the pool."""
@@ -82,3 +97,17 @@ class StateMethods:
                 for asked, each in zip(params[1], proof.storage_proofs, strict=True)
             ],
         }
+
+
+def _parse_slots_by_address(value: Any) -> list[tuple[Address, list[bytes]]]:
+    if not isinstance(value, dict):
+        raise invalid("the first argument is an object of storage keys by address")
+    if not value:
+        raise RpcError(INVALID_PARAMS, "empty request")
+    if not all(isinstance(slots, list) for slots in value.values()):
+        raise invalid("storage keys must be arrays")
+    if sum(map(len, value.values())) > MAX_VALUE_SLOTS or len(value) > MAX_VALUE_SLOTS:
+        raise RpcError(LIMIT_EXCEEDED, f"too many slots (max {MAX_VALUE_SLOTS}); ask for fewer at once")
+    return [
+        (parse_address(address), [parse_slot(slot) for slot in slots]) for address, slots in value.items()
+    ]

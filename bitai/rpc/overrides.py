@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bitai.rpc.params import invalid, parse_address, parse_data, parse_hash, parse_quantity
+from bitai.rpc.params import invalid, optional_quantity, parse_address, parse_data, parse_hash
 from primitives.ids import Address
 from vm._core import AccountOverride
 
@@ -56,8 +56,8 @@ def _parse_account(address: str, wanted: dict[str, Any]) -> tuple[AccountOverrid
     storage, difference = _parse_slots(wanted.get("state")), _parse_slots(wanted.get("stateDiff"))
     override = AccountOverride(
         parse_address(address),
-        balance=_quantity(wanted, "balance", 256),
-        nonce=_quantity(wanted, "nonce", 64),
+        balance=optional_quantity(wanted, "balance", 256),
+        nonce=optional_quantity(wanted, "nonce", 64),
         code=parse_data(wanted["code"], "code") if wanted.get("code") is not None else None,
         storage=storage,
         storage_diff=difference,
@@ -88,14 +88,10 @@ def parse_block_override(value: Any) -> BlockOverride | None:
     if unknown:
         raise invalid(f"a block override has no member {min(unknown)[:40]!r}")
     return BlockOverride(
-        number=_quantity(value, "number", 64),
-        time=_quantity(value, "time", 64),
-        gas_limit=_quantity(value, "gasLimit", 64),
+        number=optional_quantity(value, "number", 64),
+        time=optional_quantity(value, "time", 64),
+        gas_limit=optional_quantity(value, "gasLimit", 64),
         coinbase=parse_address(coinbase, "feeRecipient") if coinbase is not None else None,
         prev_randao=parse_hash(prev_randao, "prevRandao") if prev_randao is not None else None,
-        base_fee=_quantity(value, "baseFeePerGas", 64),
+        base_fee=optional_quantity(value, "baseFeePerGas", 64),
     )
-
-
-def _quantity(value: dict[str, Any], name: str, bits: int) -> int | None:
-    return parse_quantity(value[name], name, bits=bits) if value.get(name) is not None else None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bitai.rpc.framing import INVALID_PARAMS, RpcError
+from bitai.rpc.refusals import refusal
 from primitives.ids import Address, Hash32
 from vm._core import Authorization
 
@@ -123,7 +124,10 @@ def block_param(params: list[Any], place: int) -> BlockId:
 
 @dataclass(frozen=True, slots=True)
 class CallObject:
-    """The message of `eth_call`, `eth_estimateGas` and their kin."""
+    """The message of `eth_call`, `eth_estimateGas` and their kin.
+
+    `gas_price` is the most it pays per gas, 0 if it names no price; `fee_cap` and `tip` are as it named them (wei).
+    """
 
     sender: Address
     to: Address | None
@@ -134,45 +138,67 @@ class CallObject:
     access_list: tuple[tuple[bytes, tuple[bytes, ...]], ...]
     authorizations: tuple[Authorization, ...] = ()
     chain_id: int | None = None
+    nonce: int | None = None
+    fee_cap: int | None = None
+    tip: int | None = None
+
+    def price_at(self, base_fee: int) -> int:
+        """Return what it pays per gas in a block with this base fee: what GASPRICE shows (EIP-1559)."""
+        if self.fee_cap is None:
+            return self.gas_price
+        return min(self.fee_cap, base_fee + (self.tip or 0))
 
 
 ZERO_ADDRESS: Final = Address(bytes(20))
 
 
 def parse_call(value: Any) -> CallObject:
-    """Return a call object; `input` wins over its old name `data`, and both together must agree."""
+    """Return a call object; `input` wins over its old name `data`, and both together must agree.
+
+    Errors: INVALID_PARAMS for wrong forms; SERVER_ERROR for a tip above the fee cap, which is 0 if it is not named.
+    """
+    call = parse_draft(value)
+    if (call.tip or 0) > (call.fee_cap or 0):
+        words = f"maxPriorityFeePerGas: {call.tip}, maxFeePerGas: {call.fee_cap or 0}"
+        raise refusal("tx.priority_above_fee_cap", words)
+    return call
+
+
+def parse_draft(value: Any) -> CallObject:
+    """Return a call object whose prices somebody may still fill in."""
     if not isinstance(value, dict):
         raise invalid("a call is an object with to, data, ...")
     given = [parse_data(value[name], name) for name in ("input", "data") if value.get(name) is not None]
     if len(given) == 2 and given[0] != given[1]:
         raise invalid('both "data" and "input" are set and not equal. Please use "input"')
-    gas, amount, chain_id = value.get("gas"), value.get("value"), value.get("chainId")
     if value.get("authorizationList") and value.get("to") is None:
         raise invalid("a call with authorizationList names a to: it cannot create a contract (EIP-7702)")
+    if value.get("blobVersionedHashes") or value.get("maxFeePerBlobGas") not in (None, "0x0"):
+        raise refusal("tx.type_not_supported", "")
+    price = optional_quantity(value, "gasPrice", PRICE_BITS)
+    cap = optional_quantity(value, "maxFeePerGas", PRICE_BITS)
+    tip = optional_quantity(value, "maxPriorityFeePerGas", PRICE_BITS)
+    if price is not None and (cap is not None or tip is not None):
+        raise invalid("both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified")
     return CallObject(
         sender=parse_address(value["from"], "from") if value.get("from") is not None else ZERO_ADDRESS,
         to=parse_address(value["to"], "to") if value.get("to") is not None else None,
-        gas=parse_quantity(gas, "gas", bits=64) if gas is not None else None,
-        gas_price=_parse_price(value),
-        value=parse_quantity(amount, "value") if amount is not None else 0,
+        gas=optional_quantity(value, "gas", 64),
+        gas_price=price if price is not None else cap or 0,
+        value=optional_quantity(value, "value") or 0,
         input=given[0] if given else b"",
         access_list=_parse_access_list(value.get("accessList")),
         authorizations=_parse_authorizations(value.get("authorizationList")),
-        chain_id=parse_quantity(chain_id, "chainId") if chain_id is not None else None,
+        chain_id=optional_quantity(value, "chainId"),
+        nonce=optional_quantity(value, "nonce", 64),
+        fee_cap=cap,
+        tip=tip,
     )
 
 
-def _parse_price(value: dict[str, Any]) -> int:
-    """Return the most a call pays per gas, 0 if it names no price (wei)."""
-    price, cap, tip = (value.get(name) for name in ("gasPrice", "maxFeePerGas", "maxPriorityFeePerGas"))
-    if price is not None and (cap is not None or tip is not None):
-        raise invalid("both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified")
-    most = cap if price is None else price
-    tip_wei = parse_quantity(tip, "maxPriorityFeePerGas", bits=PRICE_BITS) if tip is not None else 0
-    most_wei = parse_quantity(most, "gas price", bits=PRICE_BITS) if most is not None else 0
-    if cap is not None and tip_wei > most_wei:
-        raise invalid("maxFeePerGas is less than maxPriorityFeePerGas")
-    return most_wei
+def optional_quantity(value: dict[str, Any], name: str, bits: int = 256) -> int | None:
+    """Return a member that is a quantity, None where it is absent or null."""
+    return parse_quantity(value[name], name, bits=bits) if value.get(name) is not None else None
 
 
 def _parse_access_list(value: Any) -> tuple[tuple[bytes, tuple[bytes, ...]], ...]:

@@ -10,10 +10,13 @@ from bitai.rpc.methods_bitai import BitaiMethods
 from bitai.rpc.methods_blocks import BlockMethods
 from bitai.rpc.methods_calls import CallMethods
 from bitai.rpc.methods_fees import FeeMethods
+from bitai.rpc.methods_fill import FillMethods
 from bitai.rpc.methods_identity import IdentityMethods
 from bitai.rpc.methods_send import SendMethods
 from bitai.rpc.methods_state import StateMethods
+from bitai.rpc.pending_feed import PendingFeed
 from bitai.rpc.server import RpcServer
+from bitai.rpc.sync_feed import SyncFeed
 
 if TYPE_CHECKING:
     from bitai.metrics import Metrics
@@ -32,14 +35,17 @@ def build_rpc(
     context: Context, *, options: ServerOptions | None = None, metrics: Metrics | None = None
 ) -> RpcService:
     """Return the whole JSON-RPC of a node over one context."""
-    feed = HeadFeed(context.blocks)
+    pending, sync = PendingFeed(context.facts.chain_id), SyncFeed(context.bitcoin)
+    feed = HeadFeed(context.blocks, pending=pending, sync=sync)
     blocks = BlockMethods(context)
+    calls = CallMethods(context)
     parts = (
         IdentityMethods(context),
         FeeMethods(context),
         blocks,
         StateMethods(context),
-        CallMethods(context),
+        calls,
+        FillMethods(context, calls),
         SendMethods(context, blocks, feed),
         FilterMethods(context, blocks, feed, metrics=metrics),
         BitaiMethods(context),

@@ -14,15 +14,16 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from enum import StrEnum
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import orjson
 
-from bitai.rpc.encode import data, header_object
+from bitai.rpc.encode import data, header_object, transaction_object
 from bitai.rpc.framing import INVALID_PARAMS, LIMIT_EXCEEDED, METHOD_NOT_FOUND, RpcError
 from bitai.rpc.log_query import LogQuery, parse_log_query
-from bitai.rpc.params import invalid, require_count
+from bitai.rpc.params import parse_bool, require_count
 from bitai.rpc.pending_feed import PendingNews
+from bitai.rpc.sync_feed import SyncNews
 
 if TYPE_CHECKING:
     from bitai.rpc.framing import Call
@@ -39,7 +40,8 @@ MAX_BEHIND: Final = 100_000
 METHODS: Final = frozenset({"eth_subscribe", "eth_unsubscribe"})
 
 Notify = Callable[[bytes], Awaitable[None]]
-News = tuple["BlockNews | PendingNews", ...]
+Piece: TypeAlias = "BlockNews | PendingNews | SyncNews"
+News = tuple[Piece, ...]
 
 
 class Plain(StrEnum):
@@ -47,6 +49,8 @@ class Plain(StrEnum):
 
     HEADS = "newHeads"
     PENDING = "newPendingTransactions"
+    WHOLE_PENDING = "newPendingTransactions, whole"
+    SYNCING = "syncing"
 
 
 Wanted = LogQuery | Plain
@@ -74,6 +78,8 @@ class Subscriptions:
         self._stop_listening: Callable[[], None] | None = None
         self._stop_logs: Callable[[], None] | None = None
         self._stop_pending: Callable[[], None] | None = None
+        self._stop_whole: Callable[[], None] | None = None
+        self._stop_syncing: Callable[[], None] | None = None
 
     async def dispatch(self, call: Call, made: list[str]) -> Any:
         """Answer eth_subscribe(kind, ...) and eth_unsubscribe(id); new ids are added to `made`."""
@@ -87,6 +93,9 @@ class Subscriptions:
     def activate(self, made: list[str]) -> None:
         """Begin to tell of subscriptions whose id the client has been told."""
         self._announced.update(each for each in made if each in self._wanted)
+        asking = tuple(each for each in made if self._wanted.get(each) is Plain.SYNCING)
+        if asking:  # who asks is told how things are, not only when they change
+            self._queue((self._feed.sync.now(),), asking)
 
     def close(self) -> None:
         """End all of them."""
@@ -122,7 +131,11 @@ class Subscriptions:
         feed, tell = self._feed, self._tell
         self._stop_listening = _switch(self._stop_listening, lambda: feed.listen(tell), wanted=heads)
         self._stop_logs = _switch(self._stop_logs, feed.watch_logs, wanted=logs)
-        pending = Plain.PENDING in wanted
+        whole = Plain.WHOLE_PENDING in wanted
+        self._stop_whole = _switch(self._stop_whole, feed.pending.want_whole, wanted=whole)
+        syncing = Plain.SYNCING in wanted
+        self._stop_syncing = _switch(self._stop_syncing, lambda: feed.sync.listen(tell), wanted=syncing)
+        pending = whole or Plain.PENDING in wanted
         self._stop_pending = _switch(self._stop_pending, lambda: feed.pending.listen(tell), wanted=pending)
 
     def _tell(self, news: News) -> None:
@@ -132,7 +145,10 @@ class Subscriptions:
         if self._behind > MAX_BEHIND:
             self._on_behind()
             return
-        self._waiting.append((news, tuple(sorted(self._announced))))
+        self._queue(news, tuple(sorted(self._announced)))
+
+    def _queue(self, news: News, subscriptions: tuple[str, ...]) -> None:
+        self._waiting.append((news, subscriptions))
         self._behind += sum(each.weight for each in news)
         self._came.set()
 
@@ -150,7 +166,7 @@ class Subscriptions:
                 await self._tell_one(subscription, each)
             self._behind -= each.weight
 
-    async def _tell_one(self, subscription: str, news: BlockNews | PendingNews) -> None:
+    async def _tell_one(self, subscription: str, news: Piece) -> None:
         if subscription not in self._wanted:
             return
         results = _results(self._wanted[subscription], news)
@@ -168,10 +184,10 @@ def _parse_wanted(params: list[Any]) -> Wanted:
     kind, more = params[0], params[1] if len(params) > 1 else None
     if kind == "logs":
         return parse_log_query(more if more is not None else {})
-    if not isinstance(kind, str) or kind not in tuple(Plain):
+    if not isinstance(kind, str) or kind not in {Plain.HEADS, Plain.PENDING, Plain.SYNCING}:
         raise RpcError(METHOD_NOT_FOUND, f'no "{str(kind)[:40]}" subscription in eth namespace')
-    if kind == Plain.PENDING and more not in (None, False):
-        raise invalid("waiting transactions are told by hash; eth_getTransactionByHash shows the rest")
+    if kind == Plain.PENDING and more is not None and parse_bool(more, "whole transactions"):
+        return Plain.WHOLE_PENDING
     return Plain(kind)
 
 
@@ -187,13 +203,23 @@ def _switch(
     return stop
 
 
-def _results(wanted: Wanted, news: BlockNews | PendingNews) -> Iterator[Any] | None:
+def _results(wanted: Wanted, news: Piece) -> Iterator[Any] | None:
     """Return what one piece of news is to a subscription: logs, a head that came, hashes; None if nothing."""
+    if isinstance(news, SyncNews):
+        return iter((news.result,)) if wanted is Plain.SYNCING else None
     if isinstance(news, PendingNews):
+        if wanted is Plain.WHOLE_PENDING:
+            return _whole(news) if news.raws else None
         return map(data, news.hashes) if wanted is Plain.PENDING else None
     if isinstance(wanted, LogQuery):
         return news.logs(wanted) if news.block is not None else None
     return iter((header_object(news.header),)) if wanted is Plain.HEADS and news.header is not None else None
+
+
+def _whole(news: PendingNews) -> Iterator[Any]:
+    """Show waiting transactions; they are decoded when the first is asked for, on the writer's thread."""
+    for each in news.transactions:
+        yield transaction_object(each, None, None, None)
 
 
 def _write(subscription: str, results: Iterable[Any]) -> list[bytes]:

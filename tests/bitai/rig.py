@@ -124,6 +124,7 @@ class RigFacts:
     def __init__(self, world):
         self.world = world
         self.chain_id = world.spec.chain_id
+        self.synced = (110, 110)
 
     def status(self):
         return {"lag": 0}
@@ -142,6 +143,12 @@ class RigFacts:
 
     def outcomes(self, l1_height):
         return None
+
+    def progress(self):
+        return self.synced
+
+    def batch(self, number):
+        return {"channel": "0x0", "firstBlock": hex(number)}
 
 
 class RpcRefusal(Exception):
@@ -179,12 +186,14 @@ class Rig:
             self.executor, self.world.store, self.pool, on_admitted=self._wake, metrics=self.metrics
         )
         self.backend = ChainBackend(self.executor)
+        self.facts = RigFacts(self.world)
         self.context = Context(
             blocks=self.backend,
             states=self.backend,
             simulator=self.backend,
             sender=self.admission,
-            facts=RigFacts(self.world),
+            facts=self.facts,
+            bitcoin=self.facts,
             neurons=self.dispatcher if neurons else None,
         )
         self.rpc = build_rpc(self.context, metrics=self.metrics)

@@ -7,10 +7,11 @@ from bitai.rpc.filters import IDLE_S, FilterMethods
 from bitai.rpc.framing import RpcError
 from bitai.rpc.head_feed import HeadFeed
 from bitai.rpc.methods_blocks import BlockMethods
-from bitai.rpc.pending_feed import JOURNAL
+from bitai.rpc.pending_feed import JOURNAL, PendingFeed
+from bitai.rpc.sync_feed import SyncFeed
 from tests.bitai.rig import Rig, RpcRefusal, asking_world
 from tests.bitai.rpc.ethereum_schema import check_log
-from tests.vm.world import ON_CHAIN_MODEL, ask
+from tests.vm.world import CHAIN_ID, ON_CHAIN_MODEL, ask
 
 IMAGE = bytes(range(16)) * 4
 TO = b"\x01" * 20
@@ -65,7 +66,7 @@ async def test_pending_filters_tell_what_was_taken(rig):
     assert await rig.call("eth_getFilterChanges", wanted) == []
     assert (await refusal(rig, "eth_getFilterLogs", wanted)).message == "filter not found"
     for number in range(JOURNAL + 1):
-        rig.rpc.feed.pending.note(number.to_bytes(32, "big"))
+        rig.rpc.feed.pending.note(number.to_bytes(32, "big"), b"")
     assert (await refusal(rig, "eth_getFilterChanges", wanted)).message == "filter not found"
     assert rig.metrics.read("rpc_filters") == 0
 
@@ -166,7 +167,7 @@ class Book:
 
     def __init__(self, rig):
         self.now = 0.0
-        feed = HeadFeed(rig.backend)
+        feed = HeadFeed(rig.backend, pending=PendingFeed(CHAIN_ID), sync=SyncFeed(rig.facts))
         blocks = BlockMethods(rig.context)
         self.methods = FilterMethods(rig.context, blocks, feed, metrics=rig.metrics, clock=lambda: self.now)
 

@@ -316,11 +316,10 @@ async def test_rewards_are_what_was_paid(rig):
 
 async def test_syncing_is_told_in_bitcoin_blocks(rig):
     """A node that is behind says how far it is and how far there is; a step behind is in step."""
-    status = {"lag": 3, "l1": {"processed_height": 100, "height": 103}}
-    rig.context.facts.status = lambda: status
+    rig.facts.synced = (100, 103)
     told = {"startingBlock": "0x0", "currentBlock": "0x64", "highestBlock": "0x67"}
     assert await rig.call("eth_syncing") == told
-    status["lag"] = 2
+    rig.facts.synced = (101, 103)
     assert await rig.call("eth_syncing") is False
 
 

@@ -217,7 +217,6 @@ def test_authorizations_of_a_call():
         {"input": "0x01", "data": "0x02"},
         {"gasPrice": "0x1", "maxFeePerGas": "0x1"},
         {"gasPrice": "0x1", "maxPriorityFeePerGas": "0x1"},
-        {"maxFeePerGas": "0x1", "maxPriorityFeePerGas": "0x2"},
         {"gasPrice": "0x1" + "0" * 32},
         {"gas": 21_000},
         {"gas": "0x1" + "0" * 16},

@@ -10,7 +10,9 @@ from aiohttp import ClientSession, web
 
 from bitai.rpc.framing import MAX_BODY_BYTES
 from bitai.rpc.head_feed import HeadFeed
+from bitai.rpc.pending_feed import PendingFeed
 from bitai.rpc.server import RpcServer, ServerOptions
+from bitai.rpc.sync_feed import SyncFeed
 from bitai.rpc.workers import Workers
 from primitives.errors import InvalidInput, InvariantViolation, Rejected, Temporary
 from tests.bitai.neuron_peer import listening
@@ -168,7 +170,7 @@ async def test_browsers_are_told_what_they_may(rig):
 def serve(methods, **how):
     """A server of some methods and nothing else."""
     workers = Workers()
-    return RpcServer(methods, HeadFeed(None), workers, **how)
+    return RpcServer(methods, HeadFeed(None, pending=PendingFeed(1), sync=SyncFeed(None)), workers, **how)
 
 
 async def ask(server, method, **how):

@@ -10,10 +10,11 @@ from aiohttp import ClientSession, WSMsgType
 
 from bitai.rpc import sockets, subscriptions
 from bitai.rpc.framing import Call
+from bitai.rpc.pending_feed import PendingNews
 from bitai.rpc.subscriptions import Subscriptions
 from bitai.rpc.workers import Workers
 from tests.bitai.rig import Rig, asking_world
-from tests.bitai.rpc.ethereum_schema import HASH, check, check_log
+from tests.bitai.rpc.ethereum_schema import HASH, check, check_log, check_transaction
 from tests.vm.world import ON_CHAIN_MODEL, ask
 
 IMAGE = bytes(range(16)) * 4
@@ -115,8 +116,45 @@ async def test_waiting_transactions_are_told_by_hash(rig):
         await client.call("eth_sendRawTransaction", "0x" + raw.hex())
         assert await client.call("eth_chainId") == "0xb17a1"
         assert client.told == []
-        assert (await client.call("eth_subscribe", "newPendingTransactions", True))["code"] == -32602
+        assert (await client.call("eth_subscribe", "newPendingTransactions", 1))["code"] == -32602
         assert isinstance(await client.call("eth_subscribe", "newPendingTransactions", False), str)
+
+
+async def test_waiting_transactions_are_told_whole(rig):
+    """With true as second parameter a waiting transaction comes as its object, with null block fields."""
+    async with connect(rig) as client:
+        whole = await client.call("eth_subscribe", "newPendingTransactions", True)
+        raw = rig.world.alice.sign(TO, value=3)
+        sent = await client.call("eth_sendRawTransaction", "0x" + raw.hex())
+        subscription, told = await client.next()
+        assert (subscription, told["hash"], told["value"]) == (whole, sent, "0x3")
+        check_transaction(told, waiting=True)
+        hashes = await client.call("eth_subscribe", "newPendingTransactions")
+        raw = rig.world.alice.sign(TO, value=4)
+        sent = await client.call("eth_sendRawTransaction", "0x" + raw.hex())
+        both = dict([await client.next(), await client.next()])
+        assert (both[whole]["hash"], both[hashes]) == (sent, sent)
+
+
+async def test_bodies_weigh_what_they_hold():
+    """A client that reads no bodies is given up by their size, not by their number."""
+    assert PendingNews((b"",)).weight == 1
+    assert PendingNews((b"",), (bytes(100_000),)).weight > 100_000 // 256
+
+
+async def test_syncing_is_told_at_once_and_when_it_changes(rig):
+    """A subscriber learns how things are, then each change: that the node fell behind, and that it has caught up."""
+    rig.rpc.feed.sync.__init__(rig.facts, look_every_s=0.01)
+    async with connect(rig) as client:
+        subscription = await client.call("eth_subscribe", "syncing")
+        assert await client.next() == (subscription, False)
+        rig.facts.synced = (100, 110)
+        status = {"startingBlock": "0x0", "currentBlock": "0x64", "highestBlock": "0x6e"}
+        assert await client.next() == (subscription, {"syncing": True, "status": status})
+        rig.facts.synced = (110, 110)
+        assert await client.next() == (subscription, False)
+        assert await client.call("eth_unsubscribe", subscription) is True
+        assert rig.rpc.feed.sync._task is None
 
 
 async def test_a_head_is_told_when_it_can_be_read(rig):
@@ -173,7 +211,7 @@ async def test_after_a_rewind_heads_start_at_the_fork(rig):
 async def test_wrong_subscriptions(rig):
     """Unknown kinds, wrong filters and unknown ids are refused; others' ids too."""
     async with connect(rig) as client, connect(rig) as other:
-        assert (await client.call("eth_subscribe", "syncing"))["code"] == -32601
+        assert (await client.call("eth_subscribe", "newBlocks"))["code"] == -32601
         assert (await client.call("eth_subscribe", ["newHeads"]))["code"] == -32601
         assert (await client.call("eth_subscribe"))["code"] == -32602
         assert (await client.call("eth_subscribe", "logs", {"address": 1}))["code"] == -32602
