@@ -10,7 +10,6 @@ use pyo3::types::PyBytes;
 use revm::context::result::{ExecutionResult, HaltReason, Output};
 use revm::context::{CfgEnv, Journal, TxEnv};
 use revm::context_interface::JournalTr;
-use revm::handler::Handler;
 use revm::primitives::AddressMap;
 use revm::state::Bytecode;
 
@@ -167,7 +166,7 @@ impl Simulation {
             return Ok((CallResult::invalid("tx.insufficient_funds"), evm.ctx.chain));
         }
         evm.ctx.tx = TxEnv { gas_limit, ..self.tx.clone() };
-        let executed = UserHandler.run(&mut evm);
+        let executed = UserHandler::transact(&mut evm);
         let mut lane = evm.ctx.chain;
         let mut result = match executed {
             Ok(result) => CallResult::executed(result),

@@ -1,9 +1,12 @@
 //! The EVM of this chain: revm's Osaka with INFER and our fee rules.
 
+use std::marker::PhantomData;
+
 use revm::context::result::{EVMError, ExecutionResult, HaltReason, InvalidTransaction};
 use revm::context::{CfgEnv, Context as RevmContext, Evm as RevmEvm, Journal, LocalContext, TxEnv};
 use revm::handler::instructions::EthInstructions;
 use revm::handler::{EthFrame, EvmTr, FrameResult, Handler};
+use revm::inspector::{Inspector, InspectorHandler, NoOpInspector};
 use revm::interpreter::Instruction;
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::primitives::hardfork::SpecId;
@@ -23,10 +26,31 @@ pub(crate) const SPEC: SpecId = SpecId::OSAKA;
 pub(crate) const TRANSACTION_GAS_CAP: u64 = 1 << 24;
 
 pub(crate) type Context = RevmContext<revm::context::BlockEnv, TxEnv, CfgEnv, Reader, Journal<Reader>, Lane>;
-pub(crate) type Evm =
-    RevmEvm<Context, (), EthInstructions<EthInterpreter, Context>, Precompiles, EthFrame<EthInterpreter>>;
+/// `W` watches what runs; nobody unless a trace is asked for.
+pub(crate) type Evm<W = NoOpInspector> =
+    RevmEvm<Context, W, EthInstructions<EthInterpreter, Context>, Precompiles, EthFrame<EthInterpreter>>;
 pub(crate) type Error = EVMError<Failure, InvalidTransaction>;
 pub(crate) type Executed = std::result::Result<ExecutionResult<HaltReason>, Error>;
+
+/// Who watches an execution; `NoOpInspector` is nobody, and costs nothing.
+pub(crate) trait Watch: Inspector<Context, EthInterpreter> + Sized {
+    /// Runs the transaction of the EVM and shows it to the watcher.
+    fn drive<H>(handler: &mut H, evm: &mut Evm<Self>) -> Executed
+    where
+        H: InspectorHandler<Evm = Evm<Self>, Error = Error, HaltReason = HaltReason, IT = EthInterpreter>,
+    {
+        handler.inspect_run(evm)
+    }
+}
+
+impl Watch for NoOpInspector {
+    fn drive<H>(handler: &mut H, evm: &mut Evm) -> Executed
+    where
+        H: InspectorHandler<Evm = Evm, Error = Error, HaltReason = HaltReason, IT = EthInterpreter>,
+    {
+        handler.run(evm)
+    }
+}
 
 /// Configuration of revm.
 pub(crate) fn configuration(chain_id: u64) -> CfgEnv {
@@ -38,6 +62,17 @@ pub(crate) fn configuration(chain_id: u64) -> CfgEnv {
 
 /// An EVM over a journal that holds what the block has changed so far.
 pub(crate) fn build(journal: Journal<Reader>, lane: Lane, env: &BlockEnv, cfg: CfgEnv) -> Evm {
+    watched(journal, lane, env, cfg, NoOpInspector)
+}
+
+/// The same, watched.
+pub(crate) fn watched<W>(
+    journal: Journal<Reader>,
+    lane: Lane,
+    env: &BlockEnv,
+    cfg: CfgEnv,
+    watcher: W,
+) -> Evm<W> {
     let infer_opcode = lane.rules.infer_opcode;
     let context = Context {
         block: env.to_revm(),
@@ -53,22 +88,40 @@ pub(crate) fn build(journal: Journal<Reader>, lane: Lane, env: &BlockEnv, cfg: C
         // The whole price is charged by the instruction.
         instructions.insert_instruction(byte, Instruction::new(opcode::infer), 0);
     }
-    Evm::new(context, instructions, Precompiles::new(SPEC))
+    Evm::new_with_inspector(context, watcher, instructions, Precompiles::new(SPEC))
 }
 
 /// Ethereum's handling of a user transaction, with fees going where this chain sends them.
-pub(crate) struct UserHandler;
+pub(crate) struct UserHandler<W = NoOpInspector>(PhantomData<W>);
 
-impl Handler for UserHandler {
-    type Evm = Evm;
+impl<W: Watch> UserHandler<W> {
+    /// Runs the transaction that the EVM holds.
+    pub(crate) fn transact(evm: &mut Evm<W>) -> Executed {
+        W::drive(&mut Self(PhantomData), evm)
+    }
+}
+
+impl UserHandler {
+    /// Calls a contract as the system, outside any transaction.
+    pub(crate) fn system_call(evm: &mut Evm) -> Executed {
+        Self(PhantomData).run_system_call(evm)
+    }
+}
+
+impl<W: Watch> Handler for UserHandler<W> {
+    type Evm = Evm<W>;
     type Error = Error;
     type HaltReason = HaltReason;
 
-    fn reward_beneficiary(&self, evm: &mut Evm, result: &mut FrameResult) -> Result<(), Error> {
+    fn reward_beneficiary(&self, evm: &mut Evm<W>, result: &mut FrameResult) -> Result<(), Error> {
         let context = evm.ctx();
         if context.cfg.disable_fee_charge {
             return Ok(());
         }
         fees::distribute(context, result.gas().used()).map_err(Into::into)
     }
+}
+
+impl<W: Watch> InspectorHandler for UserHandler<W> {
+    type IT = EthInterpreter;
 }

@@ -6,7 +6,6 @@ use alloy_primitives::{Address, Bytes, TxKind, U256};
 use revm::context::result::{ExecutionResult, HaltReason};
 use revm::context::{CfgEnv, Journal, Transaction as _};
 use revm::context_interface::JournalTr;
-use revm::handler::Handler;
 
 use super::evm::{Error, Evm, UserHandler, build, configuration};
 use super::outcome::Ended;
@@ -189,7 +188,7 @@ fn run_user(evm: &mut Evm, env: &BlockEnv, progress: &mut Progress, tx: &Tx) -> 
         ));
     }
     evm.ctx.tx = tx.env.clone();
-    let result = match UserHandler.run(evm) {
+    let result = match UserHandler::transact(evm) {
         Ok(result) => result,
         Err(Error::Transaction(invalid)) => return Ok(Ended::invalid(&invalid)),
         Err(error) => {

@@ -1,14 +1,18 @@
 //! System transactions and the calls that open a block.
 
+use std::marker::PhantomData;
+
 use alloy_primitives::{Address, Bytes, U256, address, hex};
 use revm::context::TxEnv;
 use revm::context::result::{ExecutionResult, HaltReason, InvalidTransaction};
 use revm::context_interface::journaled_state::account::JournaledAccountTr;
 use revm::context_interface::{Cfg, JournalTr};
 use revm::handler::{EvmTr, FrameResult, Handler, SystemCallTx};
+use revm::inspector::InspectorHandler;
 use revm::interpreter::InitialAndFloorGas;
+use revm::interpreter::interpreter::EthInterpreter;
 
-use super::evm::{Error, Evm, Executed, UserHandler};
+use super::evm::{Error, Evm, Executed, UserHandler, Watch};
 use crate::env::BlockEnv;
 
 /// Ring buffer of origin hashes by timestamp (EIP-4788).
@@ -29,7 +33,7 @@ pub(crate) fn open_block(evm: &mut Evm, env: &BlockEnv) -> Result<(), Error> {
     for (contract, word) in [(BEACON_ROOTS_ADDRESS, env.origin_hash), (HISTORY_ADDRESS, env.parent_hash)] {
         evm.ctx.tx = TxEnv::new_system_tx(contract, Bytes::copy_from_slice(word.as_slice()));
         // A block is made whatever these do; without the contract nothing happens.
-        UserHandler.run_system_call(evm)?;
+        UserHandler::system_call(evm)?;
     }
     Ok(())
 }
@@ -38,12 +42,12 @@ pub(crate) fn open_block(evm: &mut Evm, env: &BlockEnv) -> Result<(), Error> {
 ///
 /// It pays nothing, checks no nonce, and may mint. If it cannot even start (too little gas, too little balance), it
 /// still mints, bumps the nonce and uses all its gas.
-pub(crate) fn run(evm: &mut Evm, tx: TxEnv, mint: U256) -> Result<(Executed, u64), Error> {
+pub(crate) fn run<W: Watch>(evm: &mut Evm<W>, tx: TxEnv, mint: U256) -> Result<(Executed, u64), Error> {
     let sender = tx.caller;
     let gas_limit = tx.gas_limit;
     let nonce = evm.ctx.journaled_state.load_account(sender)?.data.info.nonce;
     evm.ctx.tx = tx;
-    let result = SystemHandler { mint }.run(evm);
+    let result = W::drive(&mut SystemHandler { mint, watcher: PhantomData }, evm);
     if !matches!(result, Err(Error::Transaction(_))) {
         return Ok((result, nonce));
     }
@@ -57,16 +61,21 @@ pub(crate) fn run(evm: &mut Evm, tx: TxEnv, mint: U256) -> Result<(Executed, u64
 }
 
 /// Ethereum's handling with the sender's part left out.
-struct SystemHandler {
+struct SystemHandler<W> {
     mint: U256,
+    watcher: PhantomData<W>,
 }
 
-impl Handler for SystemHandler {
-    type Evm = Evm;
+impl<W: Watch> InspectorHandler for SystemHandler<W> {
+    type IT = EthInterpreter;
+}
+
+impl<W: Watch> Handler for SystemHandler<W> {
+    type Evm = Evm<W>;
     type Error = Error;
     type HaltReason = HaltReason;
 
-    fn validate_env(&self, evm: &mut Evm) -> Result<(), Error> {
+    fn validate_env(&self, evm: &mut Evm<W>) -> Result<(), Error> {
         let context = evm.ctx_ref();
         if context.tx.kind.is_create() && context.tx.data.len() > context.cfg.max_initcode_size() {
             return Err(InvalidTransaction::CreateInitCodeSizeLimit.into());
@@ -76,7 +85,7 @@ impl Handler for SystemHandler {
 
     fn validate_against_state_and_deduct_caller(
         &self,
-        evm: &mut Evm,
+        evm: &mut Evm<W>,
         _gas: &mut InitialAndFloorGas,
     ) -> Result<(), Error> {
         let context = evm.ctx();
@@ -100,11 +109,11 @@ impl Handler for SystemHandler {
         Ok(())
     }
 
-    fn reimburse_caller(&self, _evm: &mut Evm, _result: &mut FrameResult) -> Result<(), Error> {
+    fn reimburse_caller(&self, _evm: &mut Evm<W>, _result: &mut FrameResult) -> Result<(), Error> {
         Ok(())
     }
 
-    fn reward_beneficiary(&self, _evm: &mut Evm, _result: &mut FrameResult) -> Result<(), Error> {
+    fn reward_beneficiary(&self, _evm: &mut Evm<W>, _result: &mut FrameResult) -> Result<(), Error> {
         Ok(())
     }
 }
