@@ -22,7 +22,7 @@ run: setup ## Start a chain of your own: Bitcoin, node, neuron, faucet, and ask 
 	@exec .venv/bin/bitai-node run --demo $(ARGS)
 
 test: setup ## Run the whole suite (T=tests/l1 for a part)
-	@tools/setup.sh node browser
+	@tools/setup.sh node clients browser
 	@$(if $(T),,cargo test --quiet --release --locked --manifest-path vm/native/Cargo.toml)
 	$(PYTEST) -m "not soak" $(T)
 
@@ -60,6 +60,6 @@ lock: ## Resolve requirements.lock anew from pyproject.toml
 	tools/lock.sh $(ARGS)
 
 clean: ## Remove what set-up, build and tests left in this checkout
-	rm -rf .venv .cache .pytest_cache .hypothesis build dist tests/node/node_modules
+	rm -rf .venv .venv-web3-7 .cache .pytest_cache .hypothesis build dist tests/node/node_modules
 	rm -f vm/_core*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

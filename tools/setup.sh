@@ -4,6 +4,7 @@
 #   tools/setup.sh python   .venv with everything in requirements.lock
 #   tools/setup.sh native   the Rust core, built in release mode into vm/, and the command bitai-node
 #   tools/setup.sh node     the npm packages that some tests talk to the node with
+#   tools/setup.sh clients  an environment with the web3.py before ours, for the test that drives the node with it
 #   tools/setup.sh browser  Chromium, for one test of the status page: from apt where we are root, else left out
 #
 # Nothing outside the checkout is written but ${XDG_CACHE_HOME:-~/.cache}/bitai (uv if it is missing, cargo's output),
@@ -90,12 +91,25 @@ setup_node() {
   want="$(hash_of tests/node/package.json tests/node/package-lock.json)"
   fresh "$stamp" "$want" && return
   if ! command -v npm >/dev/null 2>&1; then
-    say "node and npm are missing: the tests that drive the node with viem, ethers and anvil will be skipped"
+    say "node and npm are missing: the tests that drive the node with viem, ethers, Foundry and Hardhat will be skipped"
     return
   fi
   say "installing npm packages for tests into tests/node"
   npm ci --prefix tests/node --no-audit --no-fund --loglevel=error
   echo "$want" >"$stamp"
+}
+
+setup_clients() { # two versions of one package cannot share an environment
+  local want folder=.venv-web3-7
+  want="$(hash_of tests/functional/web3-7.lock)"
+  fresh "$folder/.stamp" "$want" && return
+  local uv
+  uv="$(find_uv)" || exit 1
+  say "making $folder"
+  rm -rf "$folder"
+  UV_PYTHON_DOWNLOADS=never "$uv" venv --quiet --python "$venv_python" "$folder"
+  "$uv" pip install --quiet --python "$folder/bin/python" --require-hashes -r tests/functional/web3-7.lock
+  echo "$want" >"$folder/.stamp"
 }
 
 setup_browser() {
@@ -117,7 +131,8 @@ for part in "$@"; do
     python) setup_python ;;
     native) setup_native ;;
     node) setup_node ;;
+    clients) setup_clients ;;
     browser) setup_browser ;;
-    *) fail "unknown part '$part'" "parts: python native node browser" ;;
+    *) fail "unknown part '$part'" "parts: python native node clients browser" ;;
   esac
 done

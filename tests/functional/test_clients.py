@@ -1,0 +1,66 @@
+"""Wallets' and scripts' libraries against a running node: each deploys, sends, watches, reverts and proves."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.functional.clients import anvil, check_report, job_for, run
+from tests.functional.conftest import NODE_TESTS
+from tests.functional.harness import ROOT, NodeProcess, dev_node
+from vm.dev_accounts import DEV_ACCOUNTS
+
+pytestmark = pytest.mark.functional
+
+OTHER_WEB3 = ROOT / ".venv-web3-7" / "bin" / "python"
+STORY = str(ROOT / "tests" / "functional" / "shop_web3.py")
+CLIENTS = {
+    "viem": (["node", "shop_viem.mjs"], 1),
+    "ethers 6": (["node", "shop_ethers.mjs"], 2),
+    "web3.py 8": ([sys.executable, STORY], 3),
+    "web3.py 7": ([str(OTHER_WEB3), STORY], 4),
+}
+"""How each is started, and the dev account that is its own."""
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+    """One dev node for all clients."""
+    with dev_node(tmp_path_factory.mktemp("clients"), "--block-time-mode", "on-demand") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def anvils_gas() -> dict[str, int]:
+    """What the same story costs on anvil."""
+    command, place = CLIENTS["viem"]
+    with anvil() as url:
+        report = json.loads(
+            run(command, cwd=NODE_TESTS, input=job_for(url, DEV_ACCOUNTS[place], trace=False))
+        )
+    return {kind: told["gasUsed"] for kind, told in report["sent"].items()}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_client_tells_the_shops_story(
+    node: NodeProcess,
+    anvils_gas: dict[str, int],
+    client: str,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Every transaction type, logs on three ways, estimate, errors by name, and a proof: all as the node says."""
+    command, place = CLIENTS[client]
+    if client == "web3.py 7" and not OTHER_WEB3.exists():
+        pytest.skip("web3.py 7 has an environment of its own: `tools/setup.sh clients` makes it")
+    account = DEV_ACCOUNTS[place]
+    job = job_for(node.run_file["rpc_url"], account, trace=False)
+    report: dict[str, Any] = json.loads(run(command, cwd=NODE_TESTS, input=job))
+    assert report.get("software", client).startswith(client)
+    check_report(node.rpc, account, report, anvils_gas)
+    record_property(
+        "said", f"{client}: {sum(each['gasUsed'] for each in report['sent'].values()):,} gas, as on anvil"
+    )
