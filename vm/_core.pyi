@@ -576,10 +576,15 @@ class Message:
         input: bytes = b"",
         gas_limit: int | None = None,
         gas_price: int = 0,
+        priority_fee: int | None = None,
+        nonce: int = 0,
         access_list: Sequence[tuple[bytes, Sequence[bytes]]] = (),
         authorizations: Sequence[Authorization] = (),
     ) -> Self:
-        """`sender` defaults to the zero address, `gas_limit` to the block's. `to` None creates."""
+        """`sender` defaults to the zero address, `gas_limit` to the block's. `to` None creates.
+
+        With `priority_fee`, `gas_price` is the fee cap of a type 2 transaction. `nonce` counts in `SimulatedChain`.
+        """
 
 @final
 class AccountOverride:
@@ -656,6 +661,40 @@ def estimate_gas(
     The first element is None if it fails with the most gas allowed (the message's, the block's, the cap,
     what the sender can pay): then the result is that of this failing run.
     """
+
+@final
+class SimulatedChain:
+    """Blocks upon blocks that nobody keeps, over one state; mutable, for one thread at a time.
+
+    `open` a block, `run` messages as its transactions, `seal` it, and open the next. Fees are taken and paid as in a
+    block. With `validate`, nonce, base fee and the sender's code are checked too. With `trace_transfers`, results
+    show each transfer of native coin as a log of 0xeeee...ee; receipts and blooms do not hold these. core.stale if
+    the state moves meanwhile; an exception leaves the object unusable.
+    """
+
+    def __new__(
+        cls, state: State, rules: Rules, host: Host, *, validate: bool = False, trace_transfers: bool = False
+    ) -> Self: ...
+    def open(
+        self,
+        env: BlockEnv,
+        overrides: Sequence[AccountOverride] = (),
+        moves: Sequence[tuple[bytes, bytes]] = (),
+        removed: Sequence[bytes] = (),
+    ) -> None:
+        """Open the next block on replaced accounts, which last.
+
+        For this block alone: `moves`, precompiles by old and new address; `removed`, those that answer as accounts.
+        """
+
+    def nonce(self, address: bytes) -> int:
+        """Return the nonce of an account as it is now."""
+
+    def run(self, message: Message, answers: Answers | None = None, missing: Missing = "park") -> CallResult:
+        """Run a message as the next transaction; one that is "invalid" or "parked" leaves no trace."""
+
+    def seal(self, transactions: Sequence[bytes]) -> Header:
+        """Finish the block, of which these are the transactions' bytes."""
 
 # --- hashing and tries ----------------------------------------------------------------------------
 

@@ -1,10 +1,10 @@
 """Runs a message on a block's state and keeps nothing: eth_call and gas estimates."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from primitives.errors import Rejected
+from primitives.errors import Rejected, Temporary
 from primitives.ids import ModelId
 from vm import _core
 from vm.chain import Chain
@@ -30,6 +30,13 @@ if TYPE_CHECKING:
     )
 
 
+T = TypeVar("T")
+
+
+class _Moved:
+    """The head moved away under a simulation."""
+
+
 @dataclass(frozen=True, slots=True)
 class CallOptions:
     """How a message runs: answers by request hash, what a neuron call without one does, changed accounts.
@@ -43,6 +50,18 @@ class CallOptions:
     overrides: "Sequence[AccountOverride]" = ()
     check_balance: bool = False
     environment: "BlockEnv | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChainPlan:
+    """How simulated blocks are made: `hashes` are those of the blocks made so far, by their number.
+
+    `validate`: transactions must be such as a block could hold; `trace_transfers`: transfers of native coin as logs.
+    """
+
+    hashes: "Mapping[int, bytes]"
+    validate: bool = False
+    trace_transfers: bool = False
 
 
 class Simulator:
@@ -94,19 +113,43 @@ class Simulator:
             )
         )
 
+    def simulate(self, view: StateView, plan: ChainPlan, work: "Callable[[_core.SimulatedChain], T]") -> "T":
+        """Do `work` on blocks over a view's state; it is done again from the start if the head moves meanwhile."""
+        environment = self._environment(view)
+
+        def attempt(state: "State") -> "T | _Moved":
+            host = self._host(state, environment, plan.hashes)
+            chain = _core.SimulatedChain(
+                state, self._rules, host, validate=plan.validate, trace_transfers=plan.trace_transfers
+            )
+            try:
+                return work(chain)
+            except _core.CoreError as error:
+                if error.code != "core.stale":
+                    raise
+                return _Moved()
+
+        done = view.ask(attempt)
+        if isinstance(done, _Moved):
+            raise Temporary("core.stale", "the state moved while it was simulated on; try again")
+        return done
+
     def _environment(self, view: StateView) -> "BlockEnv":
         header = self._chain.header(view.number)
         if header is None or header.hash != view.hash:
             raise Rejected("state.unknown_block", "the chain has left this block", number=view.number)
         return recorded_environment(header)
 
-    def _host(self, state: "State", environment: "BlockEnv") -> "Host":
+    def _host(
+        self, state: "State", environment: "BlockEnv", made: "Mapping[int, bytes] | None" = None
+    ) -> "Host":
+        hashes, stored = {} if made is None else made, self._chain.block_hash
         origin_height = int.from_bytes(environment.extra_data, "big")
         models = ModelView(state.storage, self._neurons, origin_height)
         return _core.Host(
             models=models.core_facts,
             infer=self._run_on_chain,
-            block_hash=self._chain.block_hash,
+            block_hash=lambda number: hashes.get(number) or stored(number),
             answer=self._answer,
         )
 

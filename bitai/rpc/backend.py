@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from bitai.rpc.context import Place
 from primitives.errors import Rejected
 from vm import schema
 from vm._core import BlockEnv, Message, next_base_fee
 from vm.environment import recorded_environment
-from vm.simulation import CallOptions
+from vm.simulation import CallOptions, ChainPlan
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from bitai.rpc.context import Simulation
     from bitai.rpc.overrides import BlockOverride
     from bitai.rpc.params import BlockId, CallObject
     from primitives.ids import Hash32
-    from vm._core import Answers, CallResult, Header, Receipt
+    from vm._core import Answers, CallResult, Header, Receipt, SimulatedChain
     from vm.executor import Executor
     from vm.views import StateView
+
+T = TypeVar("T")
 
 CALL_GAS: Final = 16_777_216
 """Gas of an `eth_call` at most: what a transaction may declare, so that calls tell what transactions do."""
@@ -101,6 +105,19 @@ class ChainBackend:
         options = self._options(simulation, answers)
         return self._executor.simulator.estimate_gas(view, _to_core(simulation.message), options)
 
+    def simulate(
+        self,
+        number: int,
+        work: Callable[[SimulatedChain], T],
+        hashes: Mapping[int, bytes],
+        *,
+        validate: bool,
+        trace_transfers: bool,
+    ) -> T:
+        """Do `work` on a chain of blocks that nobody keeps; blocking."""
+        plan = ChainPlan(hashes, validate=validate, trace_transfers=trace_transfers)
+        return self._executor.simulator.simulate(self._executor.view(number), plan, work)
+
     def _options(self, simulation: Simulation, answers: Answers | None) -> CallOptions:
         environment = None
         if simulation.block is not None:
@@ -124,7 +141,7 @@ def _changed(real: BlockEnv, wanted: BlockOverride) -> BlockEnv:
         base_fee=real.base_fee if wanted.base_fee is None else wanted.base_fee,
         prev_randao=real.prev_randao if wanted.prev_randao is None else wanted.prev_randao,
         parent_hash=real.parent_hash,
-        origin_hash=real.origin_hash,
+        origin_hash=real.origin_hash if wanted.beacon_root is None else wanted.beacon_root,
         extra_data=real.extra_data,
     )
 

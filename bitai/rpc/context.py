@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from bitai.rpc.framing import SERVER_ERROR, RpcError
 from bitai.rpc.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bitai.rpc.overrides import BlockOverride
     from bitai.rpc.params import BlockId, CallObject
@@ -28,8 +28,11 @@ if TYPE_CHECKING:
         Header,
         InferenceRequest,
         Receipt,
+        SimulatedChain,
         Transaction,
     )
+
+T = TypeVar("T")
 
 Method = Callable[[list[Any]], Awaitable[Any]]
 
@@ -127,6 +130,18 @@ class Simulator(Protocol):
         self, simulation: Simulation, answers: Answers | None = None
     ) -> tuple[int | None, CallResult]:
         """Return the least gas limit with which a message succeeds, or None, and the result with it."""
+        ...
+
+    def simulate(
+        self,
+        number: int,
+        work: Callable[[SimulatedChain], T],
+        hashes: Mapping[int, bytes],
+        *,
+        validate: bool,
+        trace_transfers: bool,
+    ) -> T:
+        """Do `work` on blocks over the state after a block; again if the head moves. `hashes`: what it has made."""
         ...
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from bitai.rate_limit import Budget, RateLimit
 from bitai.rpc.context import Simulation
 from bitai.rpc.encode import data, quantity
 from bitai.rpc.framing import EXECUTION_REVERTED, SERVER_ERROR, UNAVAILABLE, RpcError
@@ -18,25 +15,15 @@ from bitai.rpc.refusals import refusal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bitai.rpc.context import Context, Method, NeuronAsker
+    from bitai.rpc.context import Context, Method
+    from bitai.rpc.neuron_rounds import NeuronRounds
     from bitai.rpc.params import CallObject
-    from vm._core import Answer, Answers, CallResult
+    from vm._core import Answers, CallResult
 
     Ran = tuple[int | None, CallResult]
     """The least gas, if that was asked, and the result."""
     Run = Callable[[Simulation, Answers], Ran]
 
-MAX_ROUNDS: Final = 8
-"""Answers one call may wait for, one after the other."""
-MAX_MACS: Final = 1_000_000_000
-"""Multiply-accumulate units of all answers of one call: a fourth of a block's lane, and nobody pays for them."""
-UNIT_MACS: Final = 1_000_000
-FREE_WORK: Final = Budget(burst=4_000, refill_s=0.004)
-"""Units that calls have answered for nothing: a whole block's lane at once, then an eighth of it a block. Where calls
-may ask at all, all callers sit on this machine and are one."""
-MAX_ASKING: Final = 8
-"""Calls that wait for neurons at once."""
-ANSWER_LIMIT_S: Final = 10.0
 _ERROR_SELECTOR: Final = bytes.fromhex("08c379a0")
 """Selector of Solidity's Error(string)."""
 _PANIC_SELECTOR: Final = bytes.fromhex("4e487b71")
@@ -57,11 +44,10 @@ _PANICS: Final = {
 class CallMethods:
     """The methods, over one context."""
 
-    def __init__(self, context: Context) -> None:
-        """Answer from this context."""
+    def __init__(self, context: Context, rounds: NeuronRounds) -> None:
+        """Answer from this context; `rounds` have neurons answer."""
         self._context = context
-        self._asking = 0
-        self._free_work = RateLimit(FREE_WORK, FREE_WORK, time.monotonic)
+        self._rounds = rounds
 
     def table(self) -> dict[str, Method]:
         """Return method name -> implementation."""
@@ -112,21 +98,7 @@ class CallMethods:
         return await self._answered(simulation, run, ran)
 
     async def _answered(self, simulation: Simulation, run: Run, ran: Ran) -> Ran:
-        neurons = self._context.neurons
-        if ran[1].kind != "parked" or neurons is None:
-            return ran
-        if self._asking >= MAX_ASKING:
-            raise RpcError(UNAVAILABLE, "too many calls ask neurons; try again", {"code": "infer.busy"})
-        self._asking += 1
-        try:
-            async with asyncio.timeout(ANSWER_LIMIT_S):
-                return await self._rounds(simulation, run, ran, neurons)
-        except TimeoutError:
-            raise RpcError(
-                UNAVAILABLE, "no neuron answered in time; try again", {"code": "infer.no_answer_yet"}
-            ) from None
-        finally:
-            self._asking -= 1
+        return await self._rounds.finish(ran, lambda answers: run(simulation, answers), lambda each: each[1])
 
     def _begin(self, params: list[Any], run: Run) -> tuple[Simulation, Ran]:
         """Read the parameters and run once; the head is looked up right before its state is used."""
@@ -158,32 +130,6 @@ class CallMethods:
             return simulation.block.base_fee
         header = self._context.blocks.header(simulation.number)
         return None if header is None else header.base_fee
-
-    async def _rounds(self, simulation: Simulation, run: Run, ran: Ran, neurons: NeuronAsker) -> Ran:
-        answers: dict[bytes, Answer] = {}
-        macs = 0
-        while ran[1].kind == "parked" and (request := ran[1].request) is not None:
-            macs += request.macs
-            if len(answers) >= MAX_ROUNDS or macs > MAX_MACS or request.request_hash in answers:
-                raise RpcError(
-                    UNAVAILABLE,
-                    "the call asks neurons for more than a call may; send a transaction",
-                    {"code": "infer.call_budget"},
-                )
-            known = neurons.known_answer(request)
-            if known is None:
-                self._take(request.macs)
-                known = await neurons.answer_once(request, ANSWER_LIMIT_S)
-            answers[request.request_hash] = (int(known.answer.status), known.answer.output, known.neuron, -1)
-            ran = await self._context.workers.run(run, simulation, answers)
-        return ran
-
-    def _take(self, macs: int) -> None:
-        """Take from the budget of free work, or refuse."""
-        wait_s = self._free_work.wait_s("", -(-macs // UNIT_MACS))
-        if wait_s > 0:
-            words = f"calls have asked neurons for much lately; try again in {wait_s:.1f} s"
-            raise RpcError(UNAVAILABLE, words, {"code": "infer.busy"})
 
 
 def _least_gas(ran: Ran) -> str:

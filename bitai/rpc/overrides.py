@@ -29,6 +29,7 @@ class BlockOverride:
     coinbase: Address | None = None
     prev_randao: bytes | None = None
     base_fee: int | None = None
+    beacon_root: bytes | None = None
 
 
 def parse_state_overrides(value: Any) -> tuple[AccountOverride, ...]:
@@ -83,7 +84,8 @@ def parse_block_override(value: Any) -> BlockOverride | None:
     if not isinstance(value, dict):
         raise invalid("block overrides are an object")
     coinbase, prev_randao = value.get("feeRecipient"), value.get("prevRandao")
-    known = {"number", "time", "gasLimit", "baseFeePerGas", "feeRecipient", "prevRandao"}
+    beacon_root = value.get("beaconRoot")
+    known = {"number", "time", "gasLimit", "baseFeePerGas", "feeRecipient", "prevRandao", "beaconRoot"}
     unknown = set(value) - known - _IGNORED_BLOCK_MEMBERS
     if unknown:
         raise invalid(f"a block override has no member {min(unknown)[:40]!r}")
@@ -94,4 +96,5 @@ def parse_block_override(value: Any) -> BlockOverride | None:
         coinbase=parse_address(coinbase, "feeRecipient") if coinbase is not None else None,
         prev_randao=parse_hash(prev_randao, "prevRandao") if prev_randao is not None else None,
         base_fee=optional_quantity(value, "baseFeePerGas", 64),
+        beacon_root=parse_hash(beacon_root, "beaconRoot") if beacon_root is not None else None,
     )

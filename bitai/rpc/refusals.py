@@ -30,6 +30,7 @@ _WORDS: Final[dict[str, str]] = {
     "tx.priority_above_fee_cap": "max priority fee per gas higher than max fee per gas",
     "tx.nonce_too_low": "nonce too low",
     "tx.nonce_too_high": "nonce too high",
+    "tx.nonce_overflow": "nonce has max value",
     "tx.insufficient_funds": "insufficient funds for gas * price + value",
     "tx.fee_cap_below_base_fee": "max fee per gas less than block base fee",
     "tx.sender_is_contract": "sender not an eoa",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from bitai.rpc.backend import CALL_GAS
 from bitai.rpc.filters import FilterMethods
 from bitai.rpc.head_feed import HeadFeed
 from bitai.rpc.methods_bitai import BitaiMethods
@@ -13,9 +14,12 @@ from bitai.rpc.methods_fees import FeeMethods
 from bitai.rpc.methods_fill import FillMethods
 from bitai.rpc.methods_identity import IdentityMethods
 from bitai.rpc.methods_send import SendMethods
+from bitai.rpc.methods_simulate import SimulateMethods
 from bitai.rpc.methods_state import StateMethods
+from bitai.rpc.neuron_rounds import NeuronRounds
 from bitai.rpc.pending_feed import PendingFeed
-from bitai.rpc.server import RpcServer
+from bitai.rpc.server import CALL_TIMEOUT_S, RpcServer
+from bitai.rpc.simulate import Budget
 from bitai.rpc.sync_feed import SyncFeed
 
 if TYPE_CHECKING:
@@ -38,7 +42,8 @@ def build_rpc(
     pending, sync = PendingFeed(context.facts.chain_id), SyncFeed(context.bitcoin)
     feed = HeadFeed(context.blocks, pending=pending, sync=sync)
     blocks = BlockMethods(context)
-    calls = CallMethods(context)
+    rounds = NeuronRounds(context)
+    calls = CallMethods(context, rounds)
     parts = (
         IdentityMethods(context),
         FeeMethods(context),
@@ -46,6 +51,7 @@ def build_rpc(
         StateMethods(context),
         calls,
         FillMethods(context, calls),
+        SimulateMethods(context, rounds, Budget(gas=50_000_000, call_gas=CALL_GAS, seconds=CALL_TIMEOUT_S)),
         SendMethods(context, blocks, feed),
         FilterMethods(context, blocks, feed, metrics=metrics),
         BitaiMethods(context),

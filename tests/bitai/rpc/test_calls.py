@@ -9,7 +9,7 @@ from eth_account import Account as EthAccount
 from eth_utils import to_checksum_address
 
 from bitai.rate_limit import Budget
-from bitai.rpc import methods_calls
+from bitai.rpc import neuron_rounds
 from tests.bitai.neuron_peer import connected
 from tests.bitai.rig import DIGIT_IMAGES, DIGITS, Rig, RpcRefusal, asking_world, digit_facts
 from tests.bitai.test_dispatcher import serving
@@ -282,7 +282,7 @@ async def test_a_call_that_no_transaction_could_be_is_refused(rig, method):
 
 async def test_free_work_of_neurons_has_a_budget(monkeypatch):
     """What calls have answered for nothing is counted over time, answers that are there already are not."""
-    monkeypatch.setattr(methods_calls, "FREE_WORK", Budget(burst=2, refill_s=3_600.0))
+    monkeypatch.setattr(neuron_rounds, "FREE_WORK", Budget(burst=2, refill_s=3_600.0))
     async with Rig(asking_world()) as rig, serving(rig):
         first = await rig.call("eth_call", question(rig))
         error = await refusal(rig, "eth_call", question(rig, DIGIT_IMAGES[1]))
@@ -325,7 +325,7 @@ async def test_without_neurons_to_ask_the_call_says_so():
 
 async def test_a_call_does_not_wait_for_ever(rig, monkeypatch):
     """With no neuron there the call ends in time, saying that it may be tried again, and leaves nothing behind."""
-    monkeypatch.setattr(methods_calls, "ANSWER_LIMIT_S", 0.05)
+    monkeypatch.setattr(neuron_rounds, "ANSWER_LIMIT_S", 0.05)
     error = await refusal(rig, "eth_estimateGas", question(rig))
     assert (error.code, error.data) == (-32002, {"code": "infer.no_answer_yet"})
     assert rig.dispatcher.counts()["questions"] == 0
@@ -333,13 +333,13 @@ async def test_a_call_does_not_wait_for_ever(rig, monkeypatch):
 
 async def test_what_calls_may_ask_is_bounded(rig, monkeypatch):
     """Work, rounds and calls at once each have a limit, beyond which the call is refused."""
-    monkeypatch.setattr(methods_calls, "MAX_MACS", 1)
+    monkeypatch.setattr(neuron_rounds, "MAX_MACS", 1)
     assert (await refusal(rig, "eth_call", question(rig))).data == {"code": "infer.call_budget"}
     monkeypatch.undo()
-    monkeypatch.setattr(methods_calls, "MAX_ROUNDS", 0)
+    monkeypatch.setattr(neuron_rounds, "MAX_ROUNDS", 0)
     assert (await refusal(rig, "eth_call", question(rig))).data == {"code": "infer.call_budget"}
     monkeypatch.undo()
-    monkeypatch.setattr(methods_calls, "MAX_ASKING", 2)
+    monkeypatch.setattr(neuron_rounds, "MAX_ASKING", 2)
     asking = [asyncio.create_task(rig.call("eth_call", question(rig, image))) for image in DIGIT_IMAGES[:2]]
     await rig.until(lambda: rig.dispatcher.counts()["questions"] == 2)
     assert (await refusal(rig, "eth_call", question(rig, DIGIT_IMAGES[2]))).data == {"code": "infer.busy"}
@@ -350,7 +350,7 @@ async def test_what_calls_may_ask_is_bounded(rig, monkeypatch):
 
 async def test_a_lying_neuron_does_not_reach_a_call(rig, monkeypatch):
     """An answer that the node finds wrong is not shown to anybody."""
-    monkeypatch.setattr(methods_calls, "ANSWER_LIMIT_S", 0.5)
+    monkeypatch.setattr(neuron_rounds, "ANSWER_LIMIT_S", 0.5)
     async with connected(rig.neuron_url) as liar:
         await liar.join(NEURON_SECRETS[1], [DIGITS.model_id])
         call = asyncio.create_task(refusal(rig, "eth_call", question(rig)))

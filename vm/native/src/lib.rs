@@ -74,7 +74,8 @@ fn add_classes(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<exec::executor::BlockExecutor>()?;
     module.add_class::<exec::call::Message>()?;
     module.add_class::<exec::call::AccountOverride>()?;
-    module.add_class::<exec::call::CallResult>()
+    module.add_class::<exec::call::CallResult>()?;
+    module.add_class::<exec::simulate::SimulatedChain>()
 }
 
 fn add_functions(module: &Bound<'_, PyModule>) -> PyResult<()> {

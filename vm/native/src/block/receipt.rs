@@ -42,6 +42,30 @@ pub(crate) struct ReceiptFacts {
 }
 
 impl ReceiptFacts {
+    /// The part of a receipt that a root commits to, of a transaction that nobody signed.
+    pub(crate) fn of_simulation(
+        tx_type: u8,
+        success: bool,
+        cumulative_gas_used: u64,
+        logs: Vec<Log>,
+    ) -> Self {
+        Self {
+            tx_type,
+            transaction_hash: B256::ZERO,
+            sender: Address::ZERO,
+            to: Bytes::new(),
+            contract_address: Bytes::new(),
+            success,
+            gas_used: 0,
+            infer_gas: 0,
+            cumulative_gas_used,
+            effective_gas_price: 0,
+            bloom: BloomMaker::default().bloom(&logs),
+            logs,
+            deposit_nonce: None,
+        }
+    }
+
     /// Consensus encoding (EIP-2718).
     pub(crate) fn encode_consensus(&self) -> Vec<u8> {
         let mut payload_length = self.success.length()

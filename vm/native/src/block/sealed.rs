@@ -54,7 +54,7 @@ pub(crate) fn seal(pending: Pending, commitments: &Commitments) -> Result<Sealin
     let changes = changes?;
     let destroyed = destroyed(progress.minted, changes.supply_change)?;
     let ordinary_gas_used = progress.gas_used - progress.infer_gas;
-    let header = header(&env, commitments, &changes, &lists, progress.gas_used);
+    let header = header(&env, commitments, changes.state_root, &lists, progress.gas_used);
     let ChangeSet { keys, promotion, .. } = changes;
     let block = SealedBlock {
         header: header.into(),
@@ -80,7 +80,7 @@ pub(crate) fn seal_genesis(
     let minted = U256::try_from(changes.supply_change)
         .map_err(|_| Failure::new("core.supply", "a genesis allocation is negative"))?;
     Ok(SealedBlock {
-        header: header(env, &commitments, &changes, &lists, 0).into(),
+        header: header(env, &commitments, changes.state_root, &lists, 0).into(),
         ordinary_gas_used: 0,
         minted,
         destroyed: U256::ZERO,
@@ -89,6 +89,18 @@ pub(crate) fn seal_genesis(
         records_root: None,
         keys: changes.keys,
     })
+}
+
+/// The header of a block that nobody keeps.
+pub(crate) fn simulated_header(
+    env: &BlockEnv,
+    state_root: B256,
+    transactions: &[Bytes],
+    receipts: &[Arc<ReceiptFacts>],
+) -> Header {
+    let commitments = Commitments { records_root: None, withdrawals_root: EMPTY_ROOT };
+    let gas_used = receipts.last().map_or(0, |receipt| receipt.cumulative_gas_used);
+    header(env, &commitments, state_root, &Lists::over(transactions, receipts), gas_used).into()
 }
 
 /// What the transactions and receipts come to.
@@ -100,16 +112,20 @@ struct Lists {
 
 impl Lists {
     fn of(progress: &Progress) -> Self {
+        Self::over(&progress.transactions, &progress.receipts)
+    }
+
+    fn over(transactions: &[Bytes], receipts: &[Arc<ReceiptFacts>]) -> Self {
         let (receipts_root, transactions_root) = rayon::join(
             || {
                 let encode = |receipt: &Arc<ReceiptFacts>| receipt.encode_consensus();
-                let encoded: Vec<_> = progress.receipts.par_iter().with_min_len(64).map(encode).collect();
+                let encoded: Vec<_> = receipts.par_iter().with_min_len(64).map(encode).collect();
                 ordered_trie_root_encoded(&encoded)
             },
-            || ordered_trie_root_encoded(&progress.transactions),
+            || ordered_trie_root_encoded(transactions),
         );
         let mut bloom = Bloom::ZERO;
-        for receipt in &progress.receipts {
+        for receipt in receipts {
             bloom |= receipt.bloom;
         }
         Self { transactions_root, receipts_root, bloom }
@@ -119,14 +135,14 @@ impl Lists {
 fn header(
     env: &BlockEnv,
     commitments: &Commitments,
-    changes: &ChangeSet,
+    state_root: B256,
     lists: &Lists,
     gas_used: u64,
 ) -> HeaderFields {
     HeaderFields {
         parent_hash: env.parent_hash,
         coinbase: env.coinbase,
-        state_root: changes.state_root,
+        state_root,
         transactions_root: lists.transactions_root,
         receipts_root: lists.receipts_root,
         logs_bloom: lists.bloom,

@@ -13,7 +13,7 @@ use revm::context_interface::JournalTr;
 use revm::primitives::AddressMap;
 use revm::state::Bytecode;
 
-use super::evm::{Error, UserHandler, build, configuration};
+use super::evm::{Error, Executed, UserHandler, build, configuration};
 use super::executor::{parse_answers, parse_missing};
 use super::outcome::{code_of, cost};
 use crate::block::receipt::LogView;
@@ -21,7 +21,7 @@ use crate::convert::{Addr, Blob, Hash, Int, optional_bytes};
 use crate::env::BlockEnv;
 use crate::error::{Failure, Result};
 use crate::infer::host::{Callbacks, Host};
-use crate::infer::lane::{Answers, Lane, Missing, Stop};
+use crate::infer::lane::{Answers, Lane, Missing, Stop, Turn};
 use crate::infer::request::{InferenceRequest, Request};
 use crate::rules::Rules;
 use crate::state::reader::{Override, Reader};
@@ -42,7 +42,8 @@ impl Message {
     #[new]
     #[pyo3(signature = (
         *, sender = Addr(Address::ZERO), to = None, value = Int(U256::ZERO), input = Blob(Bytes::new()),
-        gas_limit = None, gas_price = 0, access_list = Vec::new(), authorizations = Vec::new()
+        gas_limit = None, gas_price = 0, priority_fee = None, nonce = 0, access_list = Vec::new(),
+        authorizations = Vec::new()
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python")]
     fn new(
@@ -52,19 +53,23 @@ impl Message {
         input: Blob,
         gas_limit: Option<u64>,
         gas_price: u128,
+        priority_fee: Option<u128>,
+        nonce: u64,
         access_list: Vec<(Addr, Vec<Hash>)>,
         authorizations: Vec<Bound<'_, Authorization>>,
     ) -> Self {
-        let tx_type = match (access_list.is_empty(), authorizations.is_empty()) {
-            (_, false) => 4,
-            (false, true) => 1,
-            (true, true) => 0,
+        let tx_type = match (priority_fee, access_list.is_empty(), authorizations.is_empty()) {
+            (_, _, false) => 4,
+            (Some(_), _, true) => 2,
+            (None, false, true) => 1,
+            (None, true, true) => 0,
         };
         let env = TxEnv {
             tx_type,
             caller: sender.0,
             gas_price,
-            gas_priority_fee: (tx_type == 4).then_some(gas_price),
+            gas_priority_fee: priority_fee.or((tx_type == 4).then_some(gas_price)),
+            nonce,
             kind: to.map_or(TxKind::Create, |to| TxKind::Call(to.0)),
             value: value.0,
             data: input.0,
@@ -74,6 +79,13 @@ impl Message {
             ..TxEnv::default()
         };
         Self { env, gas_limit }
+    }
+}
+
+impl Message {
+    /// The same as a transaction to run.
+    pub(crate) fn transaction(&self) -> TxEnv {
+        TxEnv { gas_limit: self.gas_limit.unwrap_or(u64::MAX), ..self.env.clone() }
     }
 }
 
@@ -113,6 +125,12 @@ impl AccountOverride {
             storage_diff: storage_diff.map(slots).transpose()?.unwrap_or_default(),
         };
         Ok(Self { address: address.0, parts })
+    }
+}
+
+impl AccountOverride {
+    pub(crate) fn parts(&self) -> (Address, Override) {
+        (self.address, self.parts.clone())
     }
 }
 
@@ -168,25 +186,9 @@ impl Simulation {
         evm.ctx.tx = TxEnv { gas_limit, ..self.tx.clone() };
         let executed = UserHandler::transact(&mut evm);
         let mut lane = evm.ctx.chain;
-        let mut result = match executed {
-            Ok(result) => CallResult::executed(result),
-            Err(Error::Transaction(invalid)) => CallResult::invalid(code_of(&invalid)),
-            Err(error) => match lane.turn.stop.take() {
-                Some(Stop::Park(request)) => CallResult::parked(request),
-                Some(Stop::Skip(code, _)) => CallResult::invalid(code),
-                Some(Stop::Fail(failure)) => return Err(failure),
-                None => {
-                    return Err(match error {
-                        Error::Database(failure) => failure,
-                        other => Failure::order(format!("the EVM stopped: {other}")),
-                    });
-                }
-            },
-        };
+        let result = CallResult::concluded(executed, &mut lane)?;
         // The block of a call is thrown away, and so is what the turn spent of its budgets.
-        let turn = std::mem::take(&mut lane.turn);
-        result.infer_gas = turn.gas();
-        result.requests = turn.requests;
+        lane.turn = Turn::default();
         Ok((result, lane))
     }
 }
@@ -279,6 +281,40 @@ pub(crate) struct CallResult {
 impl CallResult {
     pub(crate) fn is_success(&self) -> bool {
         self.kind == "success"
+    }
+
+    /// Whether a block would hold the transaction, with its receipt.
+    pub(crate) fn is_included(&self) -> bool {
+        matches!(self.kind, "success" | "revert" | "halt")
+    }
+
+    /// Takes the logs that somebody else has collected; of a failed transaction none.
+    pub(crate) fn replace_logs(&mut self, logs: Vec<Log>, wanted: bool) {
+        if wanted && self.is_success() {
+            self.logs = logs;
+        }
+    }
+
+    /// What an execution came to; the lane keeps what it was charged.
+    pub(crate) fn concluded(executed: Executed, lane: &mut Lane) -> Result<Self> {
+        let mut result = match executed {
+            Ok(result) => Self::executed(result),
+            Err(Error::Transaction(invalid)) => Self::invalid(code_of(&invalid)),
+            Err(error) => match lane.turn.stop.take() {
+                Some(Stop::Park(request)) => Self::parked(request),
+                Some(Stop::Skip(code, _)) => Self::invalid(code),
+                Some(Stop::Fail(failure)) => return Err(failure),
+                None => {
+                    return Err(match error {
+                        Error::Database(failure) => failure,
+                        other => Failure::order(format!("the EVM stopped: {other}")),
+                    });
+                }
+            },
+        };
+        result.infer_gas = lane.turn.gas();
+        result.requests.clone_from(&lane.turn.requests);
+        Ok(result)
     }
 
     fn invalid(code: &'static str) -> Self {

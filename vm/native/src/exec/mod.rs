@@ -7,4 +7,6 @@ pub(crate) mod executor;
 pub(crate) mod fees;
 pub(crate) mod outcome;
 pub(crate) mod pending;
+pub(crate) mod simulate;
 pub(crate) mod system;
+mod transfers;

@@ -3,8 +3,8 @@
 use alloy_primitives::{Address, Bytes, address};
 use revm::handler::{EthPrecompiles, PrecompileProvider};
 use revm::interpreter::{CallInputs, Gas, InstructionResult, InterpreterResult};
-use revm::primitives::AddressSet;
 use revm::primitives::hardfork::SpecId;
+use revm::primitives::{AddressSet, HashMap};
 
 use super::abi;
 use super::lane::Asked;
@@ -17,6 +17,10 @@ pub(crate) const INFER_ADDRESS: Address = address!("0000000000000000000000000000
 pub(crate) struct Precompiles {
     ethereum: EthPrecompiles,
     warm: AddressSet,
+    /// Where simulations have put precompiles, by their new address.
+    moved: HashMap<Address, Address>,
+    /// Addresses that answer as accounts instead.
+    removed: AddressSet,
 }
 
 impl Precompiles {
@@ -24,7 +28,28 @@ impl Precompiles {
         let ethereum = EthPrecompiles::new(spec);
         let mut warm = ethereum.warm_addresses().clone();
         warm.insert(INFER_ADDRESS);
-        Self { ethereum, warm }
+        Self { ethereum, warm, moved: HashMap::default(), removed: AddressSet::default() }
+    }
+
+    /// Has precompiles answer elsewhere (new address to old), and `removed` ones not at all.
+    pub(crate) fn rearrange(&mut self, moved: &HashMap<Address, Address>, removed: &[Address]) {
+        self.warm.extend(moved.keys());
+        self.moved.clone_from(moved);
+        self.removed.extend(removed);
+    }
+}
+
+impl Precompiles {
+    /// Runs the precompile at an address, if there is one.
+    fn answer(
+        &mut self,
+        context: &mut Context,
+        inputs: &CallInputs,
+    ) -> Result<Option<InterpreterResult>, String> {
+        if inputs.bytecode_address != INFER_ADDRESS {
+            return self.ethereum.run(context, inputs);
+        }
+        infer(context, inputs).map(Some)
     }
 }
 
@@ -40,10 +65,17 @@ impl PrecompileProvider<Context> for Precompiles {
         context: &mut Context,
         inputs: &CallInputs,
     ) -> Result<Option<InterpreterResult>, String> {
-        if inputs.bytecode_address != INFER_ADDRESS {
-            return self.ethereum.run(context, inputs);
+        if self.moved.is_empty() && self.removed.is_empty() {
+            return self.answer(context, inputs);
         }
-        infer(context, inputs).map(Some)
+        match self.moved.get(&inputs.bytecode_address) {
+            Some(original) => {
+                let original = CallInputs { bytecode_address: *original, ..inputs.clone() };
+                self.answer(context, &original)
+            }
+            None if self.removed.contains(&inputs.bytecode_address) => Ok(None),
+            None => self.answer(context, inputs),
+        }
     }
 
     fn warm_addresses(&self) -> &AddressSet {

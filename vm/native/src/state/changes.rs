@@ -112,7 +112,7 @@ fn differ(reader: &Reader, address: Address, touched: &Touched) -> Option<Accoun
         storage_root: before.map_or(trie::EMPTY_ROOT, |account| account.storage_root),
         code_hash: touched.info.code_hash,
     };
-    if before == Some(after) && slots.is_empty() {
+    if before == Some(after) && slots.is_empty() && !reader.replaced.contains(&address) {
         return None;
     }
     let is_new_code =

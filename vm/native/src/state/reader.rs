@@ -6,13 +6,14 @@ use alloy_primitives::{Address, B256, U256};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use revm::Database;
-use revm::primitives::{AddressMap, HashMap};
+use revm::primitives::{AddressMap, AddressSet, HashMap};
 use revm::state::{AccountInfo, Bytecode};
 
 use super::account::Account;
 use super::store::Snapshot;
 use crate::error::{Failure, Result};
 use crate::infer::host::Callbacks;
+use crate::trie::EMPTY_ROOT;
 
 /// One account's replaced parts, for calls on a hypothetical state.
 #[derive(Clone, Default)]
@@ -35,6 +36,8 @@ pub(crate) struct Reader {
     pub(crate) slots: HashMap<(Address, U256), U256>,
     block_hashes: HashMap<u64, B256>,
     overrides: AddressMap<Override>,
+    /// Accounts whose storage was replaced as a whole, for simulations that compute a root.
+    pub(crate) replaced: AddressSet,
 }
 
 impl Reader {
@@ -46,12 +49,23 @@ impl Reader {
             slots: HashMap::default(),
             block_hashes: HashMap::default(),
             overrides: AddressMap::default(),
+            replaced: AddressSet::default(),
         }
     }
 
     pub(crate) fn with_overrides(mut self, overrides: AddressMap<Override>) -> Self {
         self.overrides = overrides;
         self
+    }
+
+    /// Forgets the storage of a loaded account: from now on it has these slots and no other.
+    pub(crate) fn replace_storage(&mut self, address: Address, storage: HashMap<U256, U256>) {
+        self.slots.retain(|(holder, _), _| *holder != address);
+        if let Some(Some(account)) = self.accounts.get_mut(&address) {
+            account.storage_root = EMPTY_ROOT;
+        }
+        self.overrides.insert(address, Override { storage: Some(storage), ..Override::default() });
+        self.replaced.insert(address);
     }
 
     pub(crate) fn snapshot(&self) -> &Snapshot {
