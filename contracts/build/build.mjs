@@ -3,7 +3,8 @@
 //   node contracts/build/build.mjs            write them
 //   node contracts/build/build.mjs --check    compare, and exit 1 naming each that differs
 //
-// System contracts go to vm/artifacts (packaged with the node), examples to contracts/artifacts. Nothing here is
+// System contracts go to vm/artifacts (packaged with the node), examples to contracts/artifacts, and the Solidity package
+// itself beside the project templates in bitai/templates, for `bitai-node dev init` to hand out. Nothing here is
 // needed to run a node: the artifacts are in the repository. The compiler is the npm package `solc`, pinned with the
 // other npm packages in tests/node/package-lock.json.
 
@@ -20,7 +21,7 @@ const FOLDERS = { system: join(root, "vm", "artifacts"), examples: join(contract
 
 function sources() {
   const found = {};
-  for (const folder of ["examples", "interfaces", "lib", "system"]) {
+  for (const folder of ["examples", "interfaces", "lib", "system", "testing"]) {
     for (const name of readdirSync(join(contracts, folder)).sort()) {
       if (name.endsWith(".sol")) found[`${folder}/${name}`] = { content: readFileSync(join(contracts, folder, name), "utf8") };
     }
@@ -76,6 +77,16 @@ function pythonModule(artifacts) {
   return lines.join("\n") + "\n";
 }
 
+// What a project needs of the Solidity package, where the node's wheel carries it.
+function packaged() {
+  const target = join(root, "bitai", "templates", "package");
+  const found = ["package.json", "README.md"];
+  for (const folder of ["interfaces", "lib", "testing"]) {
+    for (const name of readdirSync(join(contracts, folder)).sort()) found.push(`${folder}/${name}`);
+  }
+  return found.map((name) => [join(target, name), readFileSync(join(contracts, name), "utf8")]);
+}
+
 function outputs() {
   const files = new Map();
   const system = [];
@@ -90,6 +101,7 @@ function outputs() {
     }
   }
   files.set(join(root, "vm", "system_code.py"), pythonModule(system));
+  for (const [path, content] of packaged()) files.set(path, content);
   return files;
 }
 

@@ -22,14 +22,32 @@ interface IModelRegistry {
         uint64 l1Height;
     }
 
+    /// @notice A model's inscription is complete: from the next block on it can be asked.
+    /// @param modelId     the hash of its artifact
+    /// @param tier        0 on-chain, 1 neuron
+    /// @param profile     0 tensor, 1 language
+    /// @param macs        multiply-accumulates of one call
+    /// @param inputBytes  as in `Model`
+    /// @param outputBytes as in `Model`
     event ModelRegistered(
         bytes32 indexed modelId, uint8 indexed tier, uint8 profile, uint64 macs, uint32 inputBytes, uint32 outputBytes
     );
+    /// @notice A model was switched on or off.
+    /// @param modelId which model
+    /// @param active  whether it answers from the next block on
     event ModelActivityChanged(bytes32 indexed modelId, bool active);
 
+    /// @notice What is known of a model; all zero where nothing is. Never reverts.
+    /// @param modelId the model's id
+    /// @return The facts that calls are checked and priced by.
     function model(bytes32 modelId) external view returns (Model memory);
 
+    /// @notice How many models were ever registered.
+    /// @return The count; models are never removed.
     function modelCount() external view returns (uint256);
 
+    /// @notice The models in order of registration; reverts (panic 0x32) from `modelCount` on.
+    /// @param index   from zero
+    /// @return modelId the model's id
     function modelAt(uint256 index) external view returns (bytes32 modelId);
 }

