@@ -455,6 +455,18 @@ class BlockExecutor:
     ) -> list[Outcome]:
         """Run user transactions in order; one outcome each. `answers`: one entry a transaction."""
 
+    def system_call(self, contract: bytes, data: bytes) -> tuple[bool, bool, bytes]:
+        """Call a contract as the system with 30,000,000 gas: whether it has code, whether it succeeded, output.
+
+        Only under `plain_rules`; core.order otherwise. Without code nothing happens.
+        """
+
+    def run_traced(self, transaction: Transaction, write: Callable[[bytes], object]) -> Outcome:
+        """Run one transaction and hand `write` a line of JSON for each step (EIP-3155). Only under `plain_rules`."""
+
+    def credit(self, amounts: Sequence[tuple[bytes, int]]) -> None:
+        """Add wei to accounts, each touched even by nothing: withdrawals, rewards. Only under `plain_rules`."""
+
     @property
     def gas_left(self) -> int:
         """Gas that transactions may still declare in this block.
@@ -512,6 +524,8 @@ class SealedBlock:
     """None without records."""
     writes: Final[list[tuple[bytes, bytes | None]]]
     """State keys to write (None: delete), sorted by key, each once. Lists are made anew at each access."""
+    wiped: Final[list[bytes]]
+    """Accounts whose old slots and trie nodes `writes` leaves behind; none since Cancun."""
     undo: Final[bytes]
     """See `decode_undo`."""
 
@@ -519,10 +533,11 @@ def build_genesis(
     env: BlockEnv,
     accounts: Sequence[tuple[bytes, int, int, bytes, Mapping[bytes, int]]],
     withdrawals_root: bytes | None = None,
+    allow_empty: bool = False,
 ) -> SealedBlock:
     """Make the first block from (address, nonce, balance, code, {slot32: value}) entries; no calls are run.
 
-    ValueError for a repeated address or an empty account with storage.
+    ValueError for a repeated address and, unless `allow_empty`, for an account without nonce, balance and code.
     """
 
 def decode_undo(blob: bytes) -> list[tuple[bytes, bytes | None]]:
@@ -695,6 +710,52 @@ class SimulatedChain:
 
     def seal(self, transactions: Sequence[bytes]) -> Header:
         """Finish the block, of which these are the transactions' bytes."""
+
+# --- plain Ethereum, for test doors ---------------------------------------------------------------
+
+def plain_rules(fork: str, chain_id: int, max_blobs: int | None = None) -> Rules:
+    """Rules of an Ethereum fork (Frontier to Osaka) in the place of this chain's.
+
+    A block under them makes no calls when it opens, knows no INFER, burns the base fee and pays the coinbase.
+    `max_blobs`: most blobs of one transaction.
+    """
+
+def plain_block_env(
+    *,
+    number: int,
+    timestamp: int,
+    coinbase: bytes,
+    gas_limit: int,
+    base_fee: int,
+    difficulty: int,
+    prev_randao: bytes,
+    excess_blob_gas: int,
+    blob_base_fee: int,
+) -> BlockEnv:
+    """Block of plain Ethereum; what a fork does not know is ignored."""
+
+def plain_transaction(
+    *,
+    type: int,
+    sender: bytes,
+    nonce: int,
+    gas_limit: int,
+    max_fee: int,
+    to: bytes | None = None,
+    value: int = 0,
+    input: bytes = b"",
+    chain_id: int | None = None,
+    priority_fee: int | None = None,
+    access_list: Sequence[tuple[bytes, Sequence[bytes]]] = (),
+    blob_hashes: Sequence[bytes] = (),
+    max_blob_fee: int = 0,
+    authorizations: Sequence[Authorization] = (),
+    raw: bytes = b"",
+) -> Transaction:
+    """Make a transaction of any type 0 to 4 from its fields; nothing is checked before it runs.
+
+    `max_fee`: also the gas price. `raw`: what the transactions root commits to.
+    """
 
 # --- hashing and tries ----------------------------------------------------------------------------
 

@@ -19,15 +19,20 @@ HELP_NAMES = ["-h", "--help"]
 class NodeCommand(click.Command):
     """A command with `--json` (parameter `as_json`) and at least one example in its help."""
 
-    def __init__(self, *args: Any, examples: Sequence[str], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        examples: Sequence[str],
+        json_help: str = "Print one JSON object and ask nothing.",
+        **kwargs: Any,
+    ) -> None:
         self.examples = tuple(examples)
         # Also here, not only at the root: click keeps the help option of whichever context asked for it first.
         kwargs.setdefault("context_settings", {"help_option_names": HELP_NAMES})
         # \b keeps click from joining the lines: an example is to be copied as it stands.
         kwargs["epilog"] = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in self.examples)
         super().__init__(*args, **kwargs)
-        help_text = "Print one JSON object and ask nothing."
-        self.params.append(click.Option(["--json", "as_json"], is_flag=True, help=help_text))
+        self.params.append(click.Option(["--json", "as_json"], is_flag=True, help=json_help))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of ours becomes its four parts and an exit code."""

@@ -10,9 +10,22 @@ use crate::convert::{Addr, Blob, Hash};
 /// Longest `extraData` (Ethereum's limit).
 const MAX_EXTRA_DATA: usize = 32;
 
+/// Blob gas as one block prices it; this chain has no blobs, so the price is its minimum.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BlobGas {
+    pub(crate) excess: u64,
+    pub(crate) price: u128,
+}
+
+impl Default for BlobGas {
+    fn default() -> Self {
+        Self { excess: 0, price: 1 }
+    }
+}
+
 /// The block; fields as in `vm/_core.pyi`.
 #[pyclass(frozen, module = "vm._core")]
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct BlockEnv {
     #[pyo3(get)]
     pub(crate) number: u64,
@@ -27,10 +40,13 @@ pub(crate) struct BlockEnv {
     pub(crate) parent_hash: B256,
     pub(crate) origin_hash: B256,
     pub(crate) extra_data: Bytes,
+    /// Of a plain block before Paris.
+    pub(crate) difficulty: U256,
+    pub(crate) blob_gas: BlobGas,
 }
 
 impl BlockEnv {
-    /// The same for revm; there are no blobs, so the blob base fee is its minimum.
+    /// The same for revm.
     pub(crate) fn to_revm(&self) -> revm::context::BlockEnv {
         revm::context::BlockEnv {
             number: U256::from(self.number),
@@ -38,9 +54,12 @@ impl BlockEnv {
             timestamp: U256::from(self.timestamp),
             gas_limit: self.gas_limit,
             basefee: self.base_fee,
-            difficulty: U256::ZERO,
+            difficulty: self.difficulty,
             prevrandao: Some(self.prev_randao),
-            blob_excess_gas_and_price: Some(BlobExcessGasAndPrice { excess_blob_gas: 0, blob_gasprice: 1 }),
+            blob_excess_gas_and_price: Some(BlobExcessGasAndPrice {
+                excess_blob_gas: self.blob_gas.excess,
+                blob_gasprice: self.blob_gas.price,
+            }),
             slot_num: 0,
         }
     }
@@ -77,6 +96,7 @@ impl BlockEnv {
             parent_hash: parent_hash.0,
             origin_hash: origin_hash.0,
             extra_data: extra_data.0,
+            ..Self::default()
         })
     }
 

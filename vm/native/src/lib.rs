@@ -3,6 +3,7 @@
 //! `vm/_core.pyi` is its contract. Dependencies between the modules go down this list:
 //!
 //! - `exec`: transactions of one block, calls, estimates
+//! - `plain`: the same under plain Ethereum's rules, for the test doors
 //! - `block`: header, receipts, seal, genesis, undo
 //! - `infer`: INFER as precompile and opcode
 //! - `state`: cached reads, snapshots, change sets
@@ -18,6 +19,7 @@ mod exec;
 mod hashing;
 mod infer;
 mod keys;
+mod plain;
 mod rules;
 mod state;
 mod trie;
@@ -80,6 +82,9 @@ fn add_classes(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 fn add_functions(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(tx::transaction::decode_many, module)?)?;
+    module.add_function(wrap_pyfunction!(plain::block::plain_rules, module)?)?;
+    module.add_function(wrap_pyfunction!(plain::block::plain_block_env, module)?)?;
+    module.add_function(wrap_pyfunction!(plain::transaction::plain_transaction, module)?)?;
     module.add_function(wrap_pyfunction!(rules::next_base_fee, module)?)?;
     module.add_function(wrap_pyfunction!(block::genesis::build_genesis, module)?)?;
     module.add_function(wrap_pyfunction!(block::undo::decode_undo, module)?)?;

@@ -7,6 +7,7 @@ use revm::bytecode::opcode::OpCode;
 
 use crate::convert::Addr;
 use crate::infer::host::Tier;
+use crate::plain::Plain;
 
 /// Gas target is the limit divided by this (EIP-1559).
 const ELASTICITY: u64 = 2;
@@ -38,9 +39,28 @@ pub(crate) struct Rules {
     pub(crate) neuron_mac_limit: u64,
     #[pyo3(get)]
     pub(crate) infer_opcode: Option<u8>,
+    /// Plain Ethereum's rules instead of this chain's.
+    pub(crate) plain: Option<Plain>,
 }
 
 impl Rules {
+    /// The rules of plain Ethereum; what is this chain's own is never reached.
+    pub(crate) fn plain(plain: Plain, chain_id: u64) -> Self {
+        Self {
+            chain_id,
+            fee_vault: Address::ZERO,
+            protocol_pool: Address::ZERO,
+            infer_base_gas: 0,
+            infer_mac_gas: 0,
+            infer_byte_gas: 0,
+            infer_record_overhead: 0,
+            on_chain_mac_limit: 0,
+            neuron_mac_limit: 0,
+            infer_opcode: None,
+            plain: Some(plain),
+        }
+    }
+
     /// MACs that one block may spend in a lane.
     pub(crate) fn mac_limit(&self, tier: Tier) -> u64 {
         match tier {
@@ -110,6 +130,7 @@ impl Rules {
             on_chain_mac_limit,
             neuron_mac_limit,
             infer_opcode,
+            plain: None,
         })
     }
 

@@ -21,16 +21,17 @@ type Allocation = (Addr, u64, Int, Blob, HashMap<Vec<u8>, Int>);
 
 /// `build_genesis` of `vm/_core.pyi`.
 #[pyfunction]
-#[pyo3(signature = (env, accounts, withdrawals_root = None))]
+#[pyo3(signature = (env, accounts, withdrawals_root = None, allow_empty = false))]
 pub(crate) fn build_genesis(
     py: Python<'_>,
     env: &Bound<'_, BlockEnv>,
     accounts: Vec<Allocation>,
     withdrawals_root: Option<Hash>,
+    allow_empty: bool,
 ) -> PyResult<SealedBlock> {
     let mut changes: BTreeMap<Address, AccountChange> = BTreeMap::new();
     for allocation in accounts {
-        let change = account_change(allocation)?;
+        let change = account_change(allocation, allow_empty)?;
         if changes.insert(change.address, change).is_some() {
             return Err(PyValueError::new_err("an account is allocated twice"));
         }
@@ -40,15 +41,18 @@ pub(crate) fn build_genesis(
     py.detach(|| {
         let snapshot = Arc::new(Store::empty()).snapshot();
         let changes = collect(&snapshot, changes.into_values().collect())?;
-        Ok(seal_genesis(env, withdrawals_root, changes)?)
+        Ok(seal_genesis(env, withdrawals_root, changes))
     })
 }
 
-fn account_change((address, nonce, balance, code, storage): Allocation) -> PyResult<AccountChange> {
+fn account_change(
+    (address, nonce, balance, code, storage): Allocation,
+    allow_empty: bool,
+) -> PyResult<AccountChange> {
     let code = Bytecode::new_raw_checked(code.0).map_err(|error| PyValueError::new_err(error.to_string()))?;
     let code_hash = code.hash_slow();
     let has_code = code_hash != KECCAK256_EMPTY;
-    if nonce == 0 && balance.0.is_zero() && !has_code {
+    if !allow_empty && nonce == 0 && balance.0.is_zero() && !has_code {
         return Err(PyValueError::new_err("an allocated account is not empty"));
     }
     let mut slots = Vec::with_capacity(storage.len());
@@ -67,5 +71,6 @@ fn account_change((address, nonce, balance, code, storage): Allocation) -> PyRes
         after: Some(account),
         slots,
         code: has_code.then_some(code),
+        wiped: false,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{B256, Bloom, Bytes, I256, U256};
+use alloy_primitives::{Address, B256, Bloom, Bytes, I256, U256};
 use alloy_trie::root::ordered_trie_root_encoded;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -30,6 +30,7 @@ pub(crate) struct SealedBlock {
     receipts: Vec<Arc<ReceiptFacts>>,
     records_root: Option<B256>,
     keys: Vec<KeyChange>,
+    wiped: Vec<Address>,
 }
 
 /// A finished block and how the state moves to it.
@@ -47,15 +48,21 @@ pub(crate) struct Commitments {
 
 /// Finishes a block: state root, roots of the lists, header.
 pub(crate) fn seal(pending: Pending, commitments: &Commitments) -> Result<Sealing> {
+    let plain = pending.lane()?.rules.plain;
+    let clears_empty = plain.is_none_or(|plain| plain.clears_empty());
     let (env, journal, progress) = pending.into_parts()?;
     let reader = journal.database;
     let state = journal.inner.state;
-    let (changes, lists) = rayon::join(|| change_set(&reader, &state), || Lists::of(&progress));
+    let (changes, lists) = rayon::join(|| change_set(&reader, &state, clears_empty), || Lists::of(&progress));
     let changes = changes?;
-    let destroyed = destroyed(progress.minted, changes.supply_change)?;
+    // Plain Ethereum makes coin by rewards and burns fees.
+    let destroyed = match plain {
+        Some(_) => U256::ZERO,
+        None => destroyed(progress.minted, changes.supply_change)?,
+    };
     let ordinary_gas_used = progress.gas_used - progress.infer_gas;
     let header = header(&env, commitments, changes.state_root, &lists, progress.gas_used);
-    let ChangeSet { keys, promotion, .. } = changes;
+    let ChangeSet { keys, promotion, wiped, .. } = changes;
     let block = SealedBlock {
         header: header.into(),
         ordinary_gas_used,
@@ -65,21 +72,18 @@ pub(crate) fn seal(pending: Pending, commitments: &Commitments) -> Result<Sealin
         receipts: progress.receipts,
         records_root: commitments.records_root,
         keys,
+        wiped,
     };
     Ok(Sealing { block, snapshot: reader.snapshot().clone(), promotion })
 }
 
 /// A first block: no transactions, all of `changes` in its state.
-pub(crate) fn seal_genesis(
-    env: &BlockEnv,
-    withdrawals_root: B256,
-    changes: ChangeSet,
-) -> Result<SealedBlock> {
+pub(crate) fn seal_genesis(env: &BlockEnv, withdrawals_root: B256, changes: ChangeSet) -> SealedBlock {
     let commitments = Commitments { records_root: None, withdrawals_root };
     let lists = Lists { transactions_root: EMPTY_ROOT, receipts_root: EMPTY_ROOT, bloom: Bloom::ZERO };
-    let minted = U256::try_from(changes.supply_change)
-        .map_err(|_| Failure::new("core.supply", "a genesis allocation is negative"))?;
-    Ok(SealedBlock {
+    // Nothing was there before, so this is the sum of what is there now.
+    let minted = changes.supply_change.into_raw();
+    SealedBlock {
         header: header(env, &commitments, changes.state_root, &lists, 0).into(),
         ordinary_gas_used: 0,
         minted,
@@ -88,7 +92,8 @@ pub(crate) fn seal_genesis(
         receipts: Vec::new(),
         records_root: None,
         keys: changes.keys,
-    })
+        wiped: Vec::new(),
+    }
 }
 
 /// The header of a block that nobody keeps.
@@ -230,6 +235,10 @@ impl SealedBlock {
             (PyBytes::new(py, &change.key), change.after.as_ref().map(|value| PyBytes::new(py, value)))
         };
         PyList::new(py, self.keys.iter().map(write))
+    }
+    #[getter]
+    fn wiped<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
+        self.wiped.iter().map(|address| PyBytes::new(py, address.as_slice())).collect()
     }
     #[getter]
     fn undo<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {

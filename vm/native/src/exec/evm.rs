@@ -2,10 +2,11 @@
 
 use std::marker::PhantomData;
 
+use alloy_primitives::U256;
 use revm::context::result::{EVMError, ExecutionResult, HaltReason, InvalidTransaction};
 use revm::context::{CfgEnv, Context as RevmContext, Evm as RevmEvm, Journal, LocalContext, TxEnv};
 use revm::handler::instructions::EthInstructions;
-use revm::handler::{EthFrame, EvmTr, FrameResult, Handler};
+use revm::handler::{EthFrame, EvmTr, FrameResult, Handler, post_execution};
 use revm::inspector::{Inspector, InspectorHandler, NoOpInspector};
 use revm::interpreter::Instruction;
 use revm::interpreter::interpreter::EthInterpreter;
@@ -17,6 +18,8 @@ use crate::error::Failure;
 use crate::infer::lane::Lane;
 use crate::infer::opcode;
 use crate::infer::precompile::Precompiles;
+use crate::plain;
+use crate::rules::Rules;
 use crate::state::reader::Reader;
 
 /// The rules of Ethereum that the chain follows.
@@ -60,6 +63,14 @@ pub(crate) fn configuration(chain_id: u64) -> CfgEnv {
     cfg
 }
 
+/// Configuration of revm for a block under these rules.
+pub(crate) fn block_configuration(rules: &Rules) -> CfgEnv {
+    match &rules.plain {
+        Some(plain) => plain.configuration(rules.chain_id),
+        None => configuration(rules.chain_id),
+    }
+}
+
 /// An EVM over a journal that holds what the block has changed so far.
 pub(crate) fn build(journal: Journal<Reader>, lane: Lane, env: &BlockEnv, cfg: CfgEnv) -> Evm {
     watched(journal, lane, env, cfg, NoOpInspector)
@@ -74,6 +85,8 @@ pub(crate) fn watched<W>(
     watcher: W,
 ) -> Evm<W> {
     let infer_opcode = lane.rules.infer_opcode;
+    let has_infer = lane.rules.plain.is_none();
+    let spec = cfg.spec;
     let context = Context {
         block: env.to_revm(),
         tx: TxEnv::default(),
@@ -83,12 +96,12 @@ pub(crate) fn watched<W>(
         local: LocalContext::default(),
         error: Ok(()),
     };
-    let mut instructions = EthInstructions::new_mainnet_with_spec(SPEC);
+    let mut instructions = EthInstructions::new_mainnet_with_spec(spec);
     if let Some(byte) = infer_opcode {
         // The whole price is charged by the instruction.
         instructions.insert_instruction(byte, Instruction::new(opcode::infer), 0);
     }
-    Evm::new_with_inspector(context, watcher, instructions, Precompiles::new(SPEC))
+    Evm::new_with_inspector(context, watcher, instructions, Precompiles::new(spec, has_infer))
 }
 
 /// Ethereum's handling of a user transaction, with fees going where this chain sends them.
@@ -113,10 +126,20 @@ impl<W: Watch> Handler for UserHandler<W> {
     type Error = Error;
     type HaltReason = HaltReason;
 
+    fn reimburse_caller(&self, evm: &mut Evm<W>, result: &mut FrameResult) -> Result<(), Error> {
+        if evm.ctx().chain.rules.plain.is_some() {
+            return plain::reimburse(evm.ctx(), result).map_err(Into::into);
+        }
+        post_execution::reimburse_caller(evm.ctx(), result.gas(), U256::ZERO).map_err(Into::into)
+    }
+
     fn reward_beneficiary(&self, evm: &mut Evm<W>, result: &mut FrameResult) -> Result<(), Error> {
         let context = evm.ctx();
         if context.cfg.disable_fee_charge {
             return Ok(());
+        }
+        if let Some(plain) = context.chain.rules.plain {
+            return plain::reward(context, plain.spec, result.gas().used()).map_err(Into::into);
         }
         fees::distribute(context, result.gas().used()).map_err(Into::into)
     }

@@ -6,14 +6,14 @@ use alloy_primitives::B256;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyList, PyMapping};
+use pyo3::types::{PyBytes, PyList, PyMapping};
 
 use super::outcome::Outcome;
 use super::pending::Pending;
 use crate::block::receipt::Receipt;
 use crate::block::records;
 use crate::block::sealed::{Commitments, SealedBlock, Sealing, seal};
-use crate::convert::Hash;
+use crate::convert::{Addr, Blob, Hash, Int};
 use crate::env::BlockEnv;
 use crate::error::{Failure, Result};
 use crate::infer::host::{Host, Tier, parse_answer};
@@ -58,6 +58,20 @@ impl BlockExecutor {
         self.with_stage(py, |stage| match stage {
             Stage::Open(pending) => work(pending),
             _ => Err(Failure::order("the block is sealed or abandoned")),
+        })
+    }
+
+    /// As `with_open`, for what only a block of plain Ethereum may do.
+    fn with_plain<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Pending) -> Result<T> + Send,
+    ) -> PyResult<T> {
+        self.with_open(py, |pending| {
+            if pending.lane()?.rules.plain.is_none() {
+                return Err(Failure::order("only a block of plain Ethereum can do this"));
+            }
+            work(pending)
         })
     }
 }
@@ -107,6 +121,31 @@ impl BlockExecutor {
         let missing = parse_missing(missing)?;
         let ended = self.with_open(py, |pending| pending.run(&transactions, answers, missing))?;
         PyList::new(py, ended.into_iter().map(Outcome))
+    }
+
+    fn system_call<'py>(
+        &self,
+        py: Python<'py>,
+        contract: Addr,
+        data: Blob,
+    ) -> PyResult<(bool, bool, Bound<'py, PyBytes>)> {
+        let call = self.with_plain(py, |pending| pending.system_call(contract.0, data.0))?;
+        Ok((call.has_code, call.success, PyBytes::new(py, &call.output)))
+    }
+
+    fn run_traced(
+        &self,
+        py: Python<'_>,
+        transaction: &Bound<'_, Transaction>,
+        write: Py<PyAny>,
+    ) -> PyResult<Outcome> {
+        let tx = transaction.get().0.clone();
+        Ok(Outcome(self.with_plain(py, |pending| pending.run_traced(&tx, write))?))
+    }
+
+    fn credit(&self, py: Python<'_>, amounts: Vec<(Addr, Int)>) -> PyResult<()> {
+        let amounts: Vec<_> = amounts.into_iter().map(|(address, amount)| (address.0, amount.0)).collect();
+        self.with_plain(py, |pending| pending.credit(&amounts))
     }
 
     #[getter]

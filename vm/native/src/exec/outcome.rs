@@ -49,6 +49,10 @@ pub(crate) fn code_of(error: &InvalidTransaction) -> &'static str {
         Invalid::CreateInitCodeSizeLimit => "tx.init_code_size",
         Invalid::InvalidChainId | Invalid::MissingChainId => "tx.wrong_chain",
         Invalid::EmptyAuthorizationList | Invalid::AuthorizationListInvalidFields => "tx.authorization_list",
+        Invalid::BlobGasPriceGreaterThanMax { .. } => "tx.blob_fee",
+        Invalid::EmptyBlobs => "tx.no_blobs",
+        Invalid::BlobVersionNotSupported => "tx.blob_version",
+        Invalid::TooManyBlobs { .. } => "tx.too_many_blobs",
         _ => "tx.type_not_supported",
     }
 }

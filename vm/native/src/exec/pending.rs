@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use alloy_primitives::{Address, Bytes, TxKind, U256};
+use pyo3::prelude::*;
 use revm::context::result::{ExecutionResult, HaltReason};
 use revm::context::{CfgEnv, Journal, Transaction as _};
 use revm::context_interface::JournalTr;
 
-use super::evm::{Error, Evm, UserHandler, build, configuration};
+use super::evm::{Error, Evm, UserHandler, Watch, block_configuration, build, watched};
 use super::outcome::Ended;
 use super::system;
 use crate::block::bloom::BloomMaker;
@@ -15,6 +16,7 @@ use crate::block::receipt::ReceiptFacts;
 use crate::env::BlockEnv;
 use crate::error::{Failure, Result};
 use crate::infer::lane::{Answers, Lane, Missing, Stop};
+use crate::plain::{self, block::SystemCall, steps::Steps};
 use crate::state::reader::Reader;
 use crate::state::store::Snapshot;
 use crate::tx::system::{SYSTEM_TYPE, SystemTransaction};
@@ -44,8 +46,9 @@ pub(crate) struct Pending {
 impl Pending {
     /// Opens a block: makes the calls before its first transaction.
     pub(crate) fn open(snapshot: Snapshot, env: BlockEnv, lane: Lane) -> Result<Self> {
-        let reader = Reader::new(snapshot, lane.callbacks());
-        let cfg = configuration(lane.rules.chain_id);
+        let plain = lane.rules.plain.is_some();
+        let reader = Reader::new(snapshot, lane.callbacks()).guarding_storage(plain);
+        let cfg = block_configuration(&lane.rules);
         let progress = Progress {
             gas_used: 0,
             wasted_gas: 0,
@@ -56,7 +59,9 @@ impl Pending {
             bloom: BloomMaker::default(),
         };
         let mut pending = Self { env, cfg, parts: Some((Journal::new(reader), lane)), progress };
-        pending.with_evm(|evm, env, _| system::open_block(evm, env).map_err(failure))?;
+        if !plain {
+            pending.with_evm(|evm, env, _| system::open_block(evm, env).map_err(failure))?;
+        }
         Ok(pending)
     }
 
@@ -89,6 +94,27 @@ impl Pending {
         let value = run(&mut evm, &self.env, &mut self.progress)?;
         self.parts = Some((evm.ctx.journaled_state, evm.ctx.chain));
         Ok(value)
+    }
+
+    /// Calls a contract as the system of plain Ethereum does.
+    pub(crate) fn system_call(&mut self, contract: Address, data: Bytes) -> Result<SystemCall> {
+        self.with_evm(|evm, _, _| plain::block::system_call(evm, contract, data).map_err(failure))
+    }
+
+    /// Runs one transaction and writes down every step of it.
+    pub(crate) fn run_traced(&mut self, tx: &Tx, write: Py<PyAny>) -> Result<Ended> {
+        let (journal, lane) = self.parts.take().ok_or_else(lost)?;
+        let mut evm = watched(journal, lane, &self.env, self.cfg.clone(), Steps::new(write));
+        evm.ctx.chain.begin(Missing::Unavailable, None, Some(0));
+        let ended = run_user(&mut evm, &self.env, &mut self.progress, tx)?;
+        evm.inspector.finish()?;
+        self.parts = Some((evm.ctx.journaled_state, evm.ctx.chain));
+        Ok(ended)
+    }
+
+    /// Adds coin to accounts: withdrawals and rewards of plain Ethereum.
+    pub(crate) fn credit(&mut self, amounts: &[(Address, U256)]) -> Result<()> {
+        self.with_evm(|evm, _, _| plain::block::credit(evm, amounts).map_err(failure))
     }
 
     /// Runs derived transactions.
@@ -180,7 +206,7 @@ fn run_system(evm: &mut Evm, progress: &mut Progress, tx: &SystemTransaction) ->
     Ok(progress.include(evm, identity, result).0)
 }
 
-fn run_user(evm: &mut Evm, env: &BlockEnv, progress: &mut Progress, tx: &Tx) -> Result<Ended> {
+fn run_user<W: Watch>(evm: &mut Evm<W>, env: &BlockEnv, progress: &mut Progress, tx: &Tx) -> Result<Ended> {
     if tx.env.gas_limit > progress.gas_left(env) {
         return Ok(Ended::skipped(
             "tx.block_gas",
@@ -248,9 +274,9 @@ impl Progress {
     }
 
     /// Adds an executed transaction; answers its receipt and the records it used.
-    fn include(
+    fn include<W>(
         &mut self,
-        evm: &mut Evm,
+        evm: &mut Evm<W>,
         identity: Identity,
         result: ExecutionResult<HaltReason>,
     ) -> (Arc<ReceiptFacts>, Vec<u64>) {

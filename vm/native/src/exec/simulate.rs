@@ -122,7 +122,7 @@ impl Simulated {
     fn seal(&mut self, transactions: &[Bytes]) -> Result<Header> {
         let block = self.block.take().ok_or_else(lost)?;
         let journal = self.journal.as_ref().ok_or_else(lost)?;
-        let changes = change_set(&journal.database, &journal.inner.state)?;
+        let changes = change_set(&journal.database, &journal.inner.state, true)?;
         Ok(simulated_header(&block.env, changes.state_root, transactions, &block.receipts))
     }
 }

@@ -13,7 +13,7 @@ use crate::exec::evm::Context;
 /// Where contracts call INFER.
 pub(crate) const INFER_ADDRESS: Address = address!("0000000000000000000000000000000000100000");
 
-/// Osaka's precompiles and INFER.
+/// Ethereum's precompiles and, unless the rules are plain Ethereum's, INFER.
 pub(crate) struct Precompiles {
     ethereum: EthPrecompiles,
     warm: AddressSet,
@@ -24,10 +24,12 @@ pub(crate) struct Precompiles {
 }
 
 impl Precompiles {
-    pub(crate) fn new(spec: SpecId) -> Self {
+    pub(crate) fn new(spec: SpecId, has_infer: bool) -> Self {
         let ethereum = EthPrecompiles::new(spec);
         let mut warm = ethereum.warm_addresses().clone();
-        warm.insert(INFER_ADDRESS);
+        if has_infer {
+            warm.insert(INFER_ADDRESS);
+        }
         Self { ethereum, warm, moved: HashMap::default(), removed: AddressSet::default() }
     }
 
@@ -46,7 +48,7 @@ impl Precompiles {
         context: &mut Context,
         inputs: &CallInputs,
     ) -> Result<Option<InterpreterResult>, String> {
-        if inputs.bytecode_address != INFER_ADDRESS {
+        if inputs.bytecode_address != INFER_ADDRESS || context.chain.rules.plain.is_some() {
             return self.ethereum.run(context, inputs);
         }
         infer(context, inputs).map(Some)

@@ -25,6 +25,11 @@ impl Account {
         alloy_rlp::decode_exact(rlp).map_err(|_| Failure::corrupt("a stored account does not decode"))
     }
 
+    /// Whether there is storage without code or nonce, which only a made-up state has.
+    pub(crate) fn has_only_storage(&self) -> bool {
+        self.nonce == 0 && self.code_hash == KECCAK256_EMPTY && self.storage_root != EMPTY_ROOT
+    }
+
     /// The part that the EVM reads; code is loaded when it is needed.
     pub(crate) fn info(&self) -> AccountInfo {
         let mut info = AccountInfo { nonce: self.nonce, balance: self.balance, ..AccountInfo::default() };

@@ -8,7 +8,7 @@ use revm::state::{Account as Touched, Bytecode, EvmState};
 use super::account::Account;
 use super::reader::Reader;
 use super::store::{Promotion, Snapshot};
-use crate::error::{Failure, Result};
+use crate::error::Result;
 use crate::keys::{self, TrieId};
 use crate::trie::{self, Change, Child, NodeChange, Updated, Visit};
 
@@ -27,6 +27,8 @@ pub(crate) struct ChangeSet {
     pub(crate) promotion: Promotion,
     /// Sum of all balances after the block less the sum before.
     pub(crate) supply_change: I256,
+    /// Accounts whose old slots and trie nodes are still in the store, though nothing leads to them any more.
+    pub(crate) wiped: Vec<Address>,
 }
 
 /// One account that a block changed.
@@ -39,12 +41,19 @@ pub(crate) struct AccountChange {
     pub(crate) slots: Vec<(U256, U256, U256)>,
     /// Code that the account did not have before.
     pub(crate) code: Option<Bytecode>,
+    /// Whether all that it stored before is gone, as SELFDESTRUCT does it before Cancun.
+    pub(crate) wiped: bool,
 }
 
 /// Computes the change set of a block from revm's journaled state.
-pub(crate) fn change_set(reader: &Reader, state: &EvmState) -> Result<ChangeSet> {
-    let mut changes: Vec<_> =
-        state.iter().filter_map(|(address, touched)| differ(reader, *address, touched)).collect();
+///
+/// With `clears_empty` an empty account that was touched goes (EIP-161).
+pub(crate) fn change_set(reader: &Reader, state: &EvmState, clears_empty: bool) -> Result<ChangeSet> {
+    let mut changes: Vec<_> = state
+        .iter()
+        .filter(|(_, touched)| touched.is_touched())
+        .filter_map(|(address, touched)| differ(reader, *address, touched, clears_empty))
+        .collect();
     changes.sort_unstable_by_key(|change| change.address);
     collect(reader.snapshot(), changes)
 }
@@ -80,28 +89,32 @@ pub(crate) fn collect(snapshot: &Snapshot, mut changes: Vec<AccountChange>) -> R
     let leaves: Vec<_> = keys.iter().map(leaf).collect();
     let accounts = trie::apply(&snapshot.trie(TrieId::Accounts), &accounts.root, &leaves, epoch, &ahead[0])?;
     let codes = new_codes(snapshot, &changes)?;
-    assemble(changes, storage, accounts, codes)
+    Ok(assemble(changes, storage, accounts, codes))
 }
 
 /// What revm did to an account, if anything is left of it at the end of the block.
-fn differ(reader: &Reader, address: Address, touched: &Touched) -> Option<AccountChange> {
+fn differ(reader: &Reader, address: Address, touched: &Touched, clears_empty: bool) -> Option<AccountChange> {
     let before = reader.accounts.get(&address).copied().flatten();
-    // Destroyed by a transaction that created it, so the store has no slot of it, and not loaded since.
+    // Destroyed and not loaded since. Since Cancun by a transaction that created it, so the store has no slot of it.
     let destroyed = touched.is_selfdestructed_locally();
-    if destroyed || touched.info.is_empty() {
+    let anew = touched.is_selfdestructed();
+    let wiped = anew && before.is_some_and(|account| account.storage_root != trie::EMPTY_ROOT);
+    if destroyed || (clears_empty && touched.info.is_empty()) {
         return before.is_some().then(|| AccountChange {
             address,
             before,
             after: None,
             slots: Vec::new(),
             code: None,
+            wiped,
         });
     }
     let mut slots: Vec<_> = touched
         .storage
         .iter()
         .filter_map(|(slot, entry)| {
-            let original = reader.slots.get(&(address, *slot)).copied().unwrap_or_default();
+            let stored = reader.slots.get(&(address, *slot)).copied();
+            let original = if anew { U256::ZERO } else { stored.unwrap_or_default() };
             (entry.present_value != original).then_some((*slot, original, entry.present_value))
         })
         .collect();
@@ -109,8 +122,9 @@ fn differ(reader: &Reader, address: Address, touched: &Touched) -> Option<Accoun
     let after = Account {
         nonce: touched.info.nonce,
         balance: touched.info.balance,
-        storage_root: before.map_or(trie::EMPTY_ROOT, |account| account.storage_root),
-        code_hash: touched.info.code_hash,
+        storage_root: before.filter(|_| !anew).map_or(trie::EMPTY_ROOT, |account| account.storage_root),
+        // Shown without a code hash where storage is guarded, see [`Reader::guarding_storage`].
+        code_hash: if touched.info.code_hash.is_zero() { KECCAK256_EMPTY } else { touched.info.code_hash },
     };
     if before == Some(after) && slots.is_empty() && !reader.replaced.contains(&address) {
         return None;
@@ -118,7 +132,7 @@ fn differ(reader: &Reader, address: Address, touched: &Touched) -> Option<Accoun
     let is_new_code =
         after.code_hash != KECCAK256_EMPTY && before.is_none_or(|old| old.code_hash != after.code_hash);
     let code = is_new_code.then(|| touched.info.code.clone()).flatten();
-    Some(AccountChange { address, before, after: Some(after), slots, code })
+    Some(AccountChange { address, before, after: Some(after), slots, code, wiped })
 }
 
 /// One trie and its changes.
@@ -133,7 +147,7 @@ fn batches(snapshot: &Snapshot, changes: &[AccountChange], keys: &[(Nibbles, usi
     let leaves = keys.iter().map(|(key, _)| Change { key: *key, value: None }).collect();
     let mut batches = vec![Batch { id: TrieId::Accounts, root: snapshot.root()?, leaves }];
     for change in changes.iter().filter(|change| !change.slots.is_empty()) {
-        let hash = change.before.map_or(trie::EMPTY_ROOT, |account| account.storage_root);
+        let hash = change.after.map_or(trie::EMPTY_ROOT, |account| account.storage_root);
         let root = snapshot.storage_root(&change.address, hash)?;
         batches.push(Batch { id: TrieId::Storage(change.address), root, leaves: slot_leaves(&change.slots) });
     }
@@ -181,13 +195,15 @@ fn assemble(
     storage: Vec<Option<Updated>>,
     accounts: Updated,
     codes: Vec<(B256, Bytecode)>,
-) -> Result<ChangeSet> {
+) -> ChangeSet {
     let mut keys = Vec::with_capacity(changes.len() * 4);
     let mut promotion = Promotion::default();
     let mut supply_change = I256::ZERO;
+    let wiped = changes.iter().filter(|change| change.wiped).map(|change| change.address).collect();
     add_nodes(&mut keys, &mut promotion, TrieId::Accounts, accounts.nodes);
     for (change, updated) in changes.iter().zip(storage) {
-        supply_change += balance(change.after)? - balance(change.before)?;
+        supply_change =
+            supply_change.wrapping_add(balance(change.after).wrapping_sub(balance(change.before)));
         let encode = |account: Account| Bytes::from(alloy_rlp::encode(account));
         keys.push(KeyChange {
             key: keys::account(&change.address),
@@ -211,7 +227,7 @@ fn assemble(
     promotion.codes = codes;
     promotion.root = Some(accounts.root);
     keys.par_sort_unstable_by(|a, b| a.key.cmp(&b.key));
-    Ok(ChangeSet { state_root: accounts.hash, keys, promotion, supply_change })
+    ChangeSet { state_root: accounts.hash, keys, promotion, supply_change, wiped }
 }
 
 fn add_nodes(keys: &mut Vec<KeyChange>, promotion: &mut Promotion, id: TrieId, nodes: Vec<NodeChange>) {
@@ -222,9 +238,9 @@ fn add_nodes(keys: &mut Vec<KeyChange>, promotion: &mut Promotion, id: TrieId, n
     }
 }
 
-fn balance(account: Option<Account>) -> Result<I256> {
-    let balance = account.map_or(U256::ZERO, |account| account.balance);
-    I256::try_from(balance).map_err(|_| Failure::new("core.supply", "a balance exceeds 2**255"))
+/// Modulo 2**256, so that a sum is right if it fits, whatever its terms.
+fn balance(account: Option<Account>) -> I256 {
+    I256::from_raw(account.map_or(U256::ZERO, |account| account.balance))
 }
 
 /// Stored form of a slot's value.

@@ -38,6 +38,7 @@ pub(crate) struct Reader {
     overrides: AddressMap<Override>,
     /// Accounts whose storage was replaced as a whole, for simulations that compute a root.
     pub(crate) replaced: AddressSet,
+    guards_storage: bool,
 }
 
 impl Reader {
@@ -50,7 +51,16 @@ impl Reader {
             block_hashes: HashMap::default(),
             overrides: AddressMap::default(),
             replaced: AddressSet::default(),
+            guards_storage: false,
         }
+    }
+
+    /// Lets no contract be created over storage that is there (EIP-7610); on our own chain none can be.
+    ///
+    /// revm looks at nonce and code alone, so such an account is shown with a code hash that no code has.
+    pub(crate) fn guarding_storage(mut self, guards: bool) -> Self {
+        self.guards_storage = guards;
+        self
     }
 
     pub(crate) fn with_overrides(mut self, overrides: AddressMap<Override>) -> Self {
@@ -70,6 +80,15 @@ impl Reader {
 
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    fn info(&self, account: &Account) -> AccountInfo {
+        let mut info = account.info();
+        if self.guards_storage && account.has_only_storage() {
+            info.code_hash = B256::ZERO;
+            info.code = Some(Bytecode::default());
+        }
+        info
     }
 
     fn ask_block_hash(&self, number: u64) -> Result<B256> {
@@ -92,7 +111,7 @@ impl Database for Reader {
         let account = self.snapshot.account(&address)?;
         self.accounts.insert(address, account);
         let Some(replaced) = self.overrides.get(&address) else {
-            return Ok(account.map(|account| account.info()));
+            return Ok(account.map(|account| self.info(&account)));
         };
         let mut info = account.unwrap_or(Account::EMPTY).info();
         info.balance = replaced.balance.unwrap_or(info.balance);
