@@ -8,8 +8,10 @@ cut may lose the last moments' waiting transactions, a killed process loses none
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Final, cast
 
 import structlog
@@ -42,12 +44,18 @@ HEAD_TRIES: Final = 3
 
 @dataclass(slots=True)
 class _Arrival:
-    raw: bytes
-    answer: asyncio.Future[Hash32]
+    """Transactions that came together, and what their sender hears of each, in order."""
+
+    raws: Sequence[bytes]
+    size: int
+    answer: asyncio.Future[list[Hash32 | BitaiError]]
+
+    def tell(self, outcomes: list[Hash32 | BitaiError]) -> None:
+        if not self.answer.done():
+            self.answer.set_result(outcomes)
 
     def refuse(self, error: BitaiError) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error)
+        self.tell([error] * len(self.raws))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,72 +85,111 @@ class Admission:
         self._pool = pool
         self._on_admitted = on_admitted
         self._metrics = metrics
-        self._arrivals: asyncio.Queue[_Arrival] = asyncio.Queue(MAX_WAITING)
-        self._arriving_bytes = 0
+        self._arrivals: deque[_Arrival] = deque()
+        self._arrived = asyncio.Event()
+        self._waiting = 0
+        self._waiting_bytes = 0
         self._forgotten: list[bytes] = []
         self._rewinds = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="admission")
         pool.watch(self._forgotten.append)
 
     async def submit(self, raw: bytes) -> Hash32:
-        """Admit one signed transaction and return its hash.
+        """Admit one signed transaction and return its hash; raises what `submit_many` would say of it."""
+        (outcome,) = await self.submit_many([raw])
+        if isinstance(outcome, BitaiError):
+            raise outcome
+        return outcome
+
+    def submit_many(self, raws: Sequence[bytes]) -> asyncio.Future[list[Hash32 | BitaiError]]:
+        """Admit signed transactions; the hash of each or why not, once all are judged and journalled.
 
         Errors: `InvalidInput` "tx.*" for one that no state could take, `Rejected` "pool.*" for one that the pool
-        does not take now.
+        does not take now, `Temporary` for all when the node stops or its state moves too fast.
         """
-        if len(raw) > self._pool.limits.raw_transaction_bytes:
-            limit = self._pool.limits.raw_transaction_bytes
-            raise Rejected("pool.oversized", f"oversized data: transaction of over {limit} bytes")
-        if self._arriving_bytes + len(raw) > MAX_WAITING_BYTES or self._arrivals.full():
-            raise Rejected("pool.full", "too many transactions at once; try again later")
-        arrival = _Arrival(raw, asyncio.get_running_loop().create_future())
-        self._arrivals.put_nowait(arrival)
-        self._arriving_bytes += len(raw)
-        return await arrival.answer
+        answer: asyncio.Future[list[Hash32 | BitaiError]] = asyncio.get_running_loop().create_future()
+        size, limit = sum(map(len, raws)), self._pool.limits.raw_transaction_bytes
+        if size > limit and any(len(raw) > limit for raw in raws):
+            return self._without_the_large(raws, answer)
+        arrival = _Arrival(raws, size, answer)
+        full = self._waiting + len(raws) > MAX_WAITING or self._waiting_bytes + size > MAX_WAITING_BYTES
+        if full or not raws:
+            arrival.refuse(Rejected("pool.full", "too many transactions at once; try again later"))
+            return answer
+        self._arrivals.append(arrival)
+        self._waiting += len(raws)
+        self._waiting_bytes += size
+        self._arrived.set()
+        return answer
+
+    def _without_the_large(
+        self, raws: Sequence[bytes], answer: asyncio.Future[list[Hash32 | BitaiError]]
+    ) -> asyncio.Future[list[Hash32 | BitaiError]]:
+        """Refuse those that are too large before anything else is done with them, and submit the others."""
+        limit = self._pool.limits.raw_transaction_bytes
+        oversized = Rejected("pool.oversized", f"oversized data: transaction of over {limit} bytes")
+
+        def answered(done: asyncio.Future[list[Hash32 | BitaiError]]) -> None:
+            if answer.done():
+                return
+            outcomes = iter(done.result())
+            answer.set_result([oversized if len(raw) > limit else next(outcomes) for raw in raws])
+
+        self.submit_many([raw for raw in raws if len(raw) <= limit]).add_done_callback(answered)
+        return answer
 
     async def run(self) -> None:
         """Admit what arrives, for as long as the node runs."""
         arrivals: list[_Arrival] = []
         try:
             while True:
-                arrivals = [await self._arrivals.get()]
-                while len(arrivals) < BATCH and not self._arrivals.empty():
-                    arrivals.append(self._arrivals.get_nowait())
-                self._arriving_bytes -= sum(len(each.raw) for each in arrivals)
+                await self._arrived.wait()
+                arrivals = self._gather()
                 await self._admit_batch(arrivals)
         finally:
-            while not self._arrivals.empty():
-                arrivals.append(self._arrivals.get_nowait())
-            for each in arrivals:
+            for each in (*arrivals, *self._arrivals):
                 each.refuse(Temporary("admission.stopping", "the node stops; send it again later"))
+            self._arrivals.clear()
             # What is under way there reads and writes the store, which is closed soon.
             self._thread.shutdown(wait=True, cancel_futures=True)
 
+    def _gather(self) -> list[_Arrival]:
+        """Take what has arrived, a batch at most: an array of its own may be longer, and is not cut."""
+        arrivals: list[_Arrival] = []
+        count = 0
+        while self._arrivals and (not arrivals or count + len(self._arrivals[0].raws) <= BATCH):
+            arrival = self._arrivals.popleft()
+            arrivals.append(arrival)
+            count += len(arrival.raws)
+            self._waiting_bytes -= arrival.size
+        self._waiting -= count
+        if not self._arrivals:
+            self._arrived.clear()
+        return arrivals
+
     async def _admit_batch(self, arrivals: list[_Arrival]) -> None:
         loop = asyncio.get_running_loop()
-        raws = [each.raw for each in arrivals]
+        raws = [raw for each in arrivals for raw in each.raws]
         try:
             judged = await self._judge_beside(raws)
         except Temporary as error:
             for arrival in arrivals:
                 arrival.refuse(error)
             return
-        admitted = self._admit(arrivals, judged)
+        outcomes, admitted = self._admit(judged)
         journal = self._forget()
-        for _, transaction in admitted:
-            journal.put(JOURNAL_PREFIX + transaction.hash, transaction.raw)
+        journal.extend([(JOURNAL_PREFIX + each.hash, each.raw) for each in admitted])
         if journal.writes:
             try:
                 await loop.run_in_executor(self._thread, lambda: self._store.write(journal, sync=False))
             except Temporary as error:
                 log.warning("transactions not journalled", code=error.code, reason=error.message)
-                self._pool.remove([transaction.hash for _, transaction in admitted])
-                for arrival, _ in admitted:
-                    arrival.refuse(error)
-                return
-        for arrival, transaction in admitted:
-            if not arrival.answer.done():
-                arrival.answer.set_result(Hash32(transaction.hash))
+                self._pool.remove([each.hash for each in admitted])
+                outcomes = [error if isinstance(each, bytes) else each for each in outcomes]
+                admitted = []
+        answers = iter(outcomes)
+        for arrival in arrivals:
+            arrival.tell(list(islice(answers, len(arrival.raws))))
         if admitted:
             self._on_admitted()
 
@@ -177,22 +224,23 @@ class Admission:
             return AccountFacts(0, 0) if account is None else AccountFacts(account.nonce, account.balance)
         raise Temporary("admission.head_moves", "the head moves too fast to read it")
 
-    def _admit(self, arrivals: list[_Arrival], judged: _Judged) -> list[tuple[_Arrival, Transaction]]:
-        admitted: list[tuple[_Arrival, Transaction]] = []
+    def _admit(self, judged: _Judged) -> tuple[list[Hash32 | BitaiError], list[Transaction]]:
+        outcomes: list[Hash32 | BitaiError] = []
+        admitted: list[Transaction] = []
         floor = judged.base_fee_wei // FLOOR_DIVISOR
-        for arrival, transaction in zip(arrivals, judged.decoded, strict=True):
+        for transaction in judged.decoded:
             try:
                 if isinstance(transaction, tuple):
                     raise InvalidInput(*transaction)
-                self._pool.add(transaction, judged.facts[transaction.sender], floor_fee_wei=floor)
+                added = self._pool.add(transaction, judged.facts[transaction.sender], floor_fee_wei=floor)
+                outcomes.append(Hash32(added))
+                admitted.append(transaction)
             except (InvalidInput, Rejected) as error:
-                arrival.refuse(error)
+                outcomes.append(error)
                 if self._metrics is not None:
                     self._metrics.count("mempool_refused_total", code=error.code)
-                continue
-            admitted.append((arrival, transaction))
         self._measure()
-        return admitted
+        return outcomes, admitted
 
     def _forget(self) -> WriteBatch:
         """Return a batch that takes what has left the pool, and did not come back, out of the journal."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from bitai.node_serving import serve_rpc, serve_web
 from bitai.sequencer_client import SequencerClient
 from bitai.unsafe_feed import UnsafeFollower
-from primitives.errors import InvalidInput, Rejected
+from primitives.errors import BitaiError, InvalidInput, Rejected
 from vm.registry import ListedNeurons
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from bitai.chain import ChainUpdate
     from bitai.node_parts import Parts
@@ -31,6 +32,16 @@ class ForwardingSender:
         self._executor = executor
         self._client = client
         self._sent: dict[bytes, Transaction] = {}
+
+    def submit_many(self, raws: Sequence[bytes]) -> asyncio.Future[list[Hash32 | BitaiError]]:
+        """Forward transactions at once; of each its hash or what `submit` raises."""
+        return asyncio.gather(*map(self._outcome, raws))
+
+    async def _outcome(self, raw: bytes) -> Hash32 | BitaiError:
+        try:
+            return await self.submit(raw)
+        except BitaiError as error:
+            return error
 
     async def submit(self, raw: bytes) -> Hash32:
         """Check a transaction's form and forward it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from bitai.rpc.backend import ChainBackend
 from bitai.rpc.context import Context
 from bitai.rpc.server import ServerOptions
 from bitai.rpc.service import build_rpc
+from bitai.rpc.site import RpcSite
 from bitai.web.app import WebOptions, web_app
 
 if TYPE_CHECKING:
@@ -27,15 +29,24 @@ if TYPE_CHECKING:
     from bitai.status import DevControls
     from bitai.unsafe_feed import UnsafeServer
 
+SiteMaker = Callable[[web.AppRunner, str, int], web.BaseSite]
+"""Makes what listens on a host and port for a runner's application."""
+
 CLOSE_GRACE_S: Final = 1.0
 """How long a stopping server waits for answers under way."""
 
 
 async def serve_app(
-    parts: Parts, name: str, app: web.Application, wanted: int, *, bind: str = "127.0.0.1"
+    parts: Parts,
+    name: str,
+    app: web.Application,
+    wanted: int,
+    *,
+    bind: str = "127.0.0.1",
+    site: SiteMaker = web.TCPSite,
 ) -> int:
     """Serve an application as `listen` does; return the port."""
-    return await listen(parts.node, parts.stack, app, name=name, wanted=wanted, bind=bind)
+    return await listen(parts.node, parts.stack, app, name=name, wanted=wanted, bind=bind, site=site)
 
 
 async def listen(
@@ -46,8 +57,12 @@ async def listen(
     name: str,
     wanted: int,
     bind: str = "127.0.0.1",
+    site: SiteMaker = web.TCPSite,
 ) -> int:
-    """Serve an application on a port, in dev on a free one near it, and note its URL; return the port."""
+    """Serve an application on a port, in dev on a free one near it, and note its URL; return the port.
+
+    `site` makes what listens there.
+    """
     config = node.config
     flag = f"--{name}-port"
     port = choose_port(
@@ -56,7 +71,7 @@ async def listen(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_GRACE_S)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, bind, port).start()
+    await site(runner, bind, port).start()
     scheme = "ws" if name == "neuron" else "http"
     node.report.urls[name] = f"{scheme}://{bind}:{port}"
     return port
@@ -89,7 +104,11 @@ async def serve_rpc(
     app = service.server.application()
     if feed is not None:
         feed.add_routes(app)
-    await serve_app(parts, "rpc", app, config.rpc_port, bind=config.rpc_bind)
+
+    def site(runner: web.AppRunner, host: str, port: int) -> web.BaseSite:
+        return RpcSite(runner, service.server, host, port)
+
+    await serve_app(parts, "rpc", app, config.rpc_port, bind=config.rpc_bind, site=site)
 
 
 async def serve_web(parts: Parts, dev: DevControls | None) -> None:

@@ -6,6 +6,7 @@ three. `neurons` is there only where calls may ask neurons that nobody pays (a n
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from bitai.rpc.overrides import BlockOverride
     from bitai.rpc.params import BlockId, CallObject
+    from primitives.errors import BitaiError
     from primitives.ids import Address, Hash32
     from rollup.dispatch.state import KnownAnswer
     from vm._core import (
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Method = Callable[[list[Any]], Awaitable[Any]]
+TogetherMethod = Callable[[list[list[Any]]], "asyncio.Future[list[Any]]"]
+"""A method for many calls at once: the parameters of each, and of each its result or an `RpcError`, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +152,8 @@ class Simulator(Protocol):
 class Sender(Protocol):
     """Takes signed transactions and knows the ones that wait; belongs to the event loop."""
 
-    async def submit(self, raw: bytes) -> Hash32:
-        """Take a transaction and return its hash. Errors: `InvalidInput` "tx.*", `Rejected` "pool.*"."""
+    def submit_many(self, raws: Sequence[bytes]) -> asyncio.Future[list[Hash32 | BitaiError]]:
+        """Take transactions; what comes of each, in order: its hash, `InvalidInput` "tx.*", `Rejected` "pool.*"."""
         ...
 
     def waiting(self, transaction_hash: Hash32) -> Transaction | None:

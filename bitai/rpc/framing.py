@@ -80,6 +80,8 @@ class Broken:
 
 
 Dispatch = Callable[[Call], Awaitable[Any]]
+DispatchTogether = Callable[[Sequence[Call]], Awaitable[Sequence[Any]]]
+"""Answers calls at once, each with its result or an `RpcError`."""
 
 
 def parse_body(body: bytes) -> tuple[list[Call | Broken], bool]:
@@ -132,12 +134,28 @@ def encode_reply(call_id: Any, outcome: Any) -> bytes:
         return encode_reply(call_id, wrong)
 
 
-async def answer_body(body: bytes, dispatch: Dispatch) -> bytes | None:
+async def answer_body(
+    body: bytes, dispatch: Dispatch, together: DispatchTogether | None = None
+) -> bytes | None:
     """Answer a whole body; None when it held only notifications."""
     try:
         calls, is_batch = parse_body(body)
     except RpcError as error:
         return encode_reply(None, error)
+    return await answer_calls(calls, dispatch, together, is_batch=is_batch)
+
+
+async def answer_calls(
+    calls: Sequence[Call | Broken],
+    dispatch: Dispatch,
+    together: DispatchTogether | None = None,
+    *,
+    is_batch: bool,
+) -> bytes | None:
+    """Answer the calls of a body; None when nobody waits for a reply.
+
+    `together` answers neighbours of the methods in `TOGETHER`; without it each is dispatched by itself.
+    """
     if not is_batch:
         (call,) = calls
         reply = await _reply(call, dispatch)
@@ -151,6 +169,10 @@ async def answer_body(body: bytes, dispatch: Dispatch) -> bytes | None:
             what = "reply too large" if size > MAX_BATCH_REPLY_BYTES else f"took over {BATCH_LIMIT_S:.0f} s"
             refusal = RpcError(LIMIT_EXCEEDED, f"batch {what}; ask for less at once")
             answered = [encode_reply(each.id, refusal) for each in run]
+        elif together is not None and len(run) > 1:
+            asked = [each for each in run if isinstance(each, Call)]  # of a run of several all are
+            outcomes = await together(asked)
+            answered = [encode_reply(each.id, outcome) for each, outcome in zip(asked, outcomes, strict=True)]
         else:
             answered = await asyncio.gather(*(_reply(each, dispatch) for each in run))
         size += sum(map(len, answered))

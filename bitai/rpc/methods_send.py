@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 from bitai.rpc.encode import checksum_address, data, quantity, transaction_object
 from bitai.rpc.framing import RpcError
 from bitai.rpc.params import invalid, parse_address, parse_data, parse_quantity, require_count
+from bitai.rpc.refusals import to_rpc_error
+from primitives.errors import BitaiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bitai.rpc.context import Context, Method
+    from bitai.rpc.context import Context, Method, TogetherMethod
     from bitai.rpc.head_feed import HeadFeed
     from bitai.rpc.methods_blocks import BlockMethods
     from primitives.ids import Hash32
@@ -46,10 +48,46 @@ class SendMethods:
             "txpool_inspect": self.pool_inspect,
         }
 
+    def together(self) -> dict[str, TogetherMethod]:
+        """Return the methods that are quicker for many calls at once."""
+        return {"eth_sendRawTransaction": self.send_together}
+
     async def send(self, params: list[Any]) -> str:
         """eth_sendRawTransaction(raw): answers once the transaction waits in the pool."""
         require_count(params, 1, 1)
         return data(await self._submit(params[0]))
+
+    def send_together(self, calls: list[list[Any]]) -> asyncio.Future[list[Any]]:
+        """Answer as many `eth_sendRawTransaction` at once, with nothing made for each alone."""
+        outcomes: list[Any] = []
+        raws: list[bytes] = []
+        for params in calls:
+            try:
+                require_count(params, 1, 1)
+                raws.append(parse_data(params[0], "transaction"))
+                outcomes.append(None)
+            except RpcError as error:
+                outcomes.append(error)
+        answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        if not raws:
+            answer.set_result(outcomes)
+            return answer
+
+        def answered(done: asyncio.Future[list[Hash32 | BitaiError]]) -> None:
+            told = zip(raws, done.result(), strict=True)
+            shown = [each if each is not None else self._tell(*next(told)) for each in outcomes]
+            if not answer.done():
+                answer.set_result(shown)
+
+        self._context.sender.submit_many(raws).add_done_callback(answered)
+        return answer
+
+    def _tell(self, raw: bytes, outcome: Hash32 | BitaiError) -> str | RpcError:
+        """Return what the sender of a transaction hears, and tell others that it waits."""
+        if isinstance(outcome, BitaiError):
+            return to_rpc_error(outcome)
+        self._feed.pending.note(outcome, raw)
+        return data(outcome)
 
     async def send_and_wait(self, params: list[Any]) -> dict[str, Any]:
         """eth_sendRawTransactionSync(raw, limit in ms): answers with the receipt (EIP-7966).
@@ -68,9 +106,11 @@ class SendMethods:
 
     async def _submit(self, raw: Any) -> Hash32:
         transaction = parse_data(raw, "transaction")
-        transaction_hash = await self._context.sender.submit(transaction)
-        self._feed.pending.note(transaction_hash, transaction)
-        return transaction_hash
+        (outcome,) = await self._context.sender.submit_many([transaction])
+        if isinstance(outcome, BitaiError):
+            raise outcome
+        self._feed.pending.note(outcome, transaction)
+        return outcome
 
     async def _receipt(self, transaction_hash: Hash32) -> dict[str, Any]:
         await self._feed.start()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,8 +30,10 @@ from bitai.rpc.workers import Workers
 from primitives.errors import BitaiError, InvariantViolation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from bitai.metrics import Metrics
-    from bitai.rpc.context import Method
+    from bitai.rpc.context import Method, TogetherMethod
     from bitai.rpc.head_feed import HeadFeed
 
 log = structlog.get_logger(__name__)
@@ -53,7 +56,19 @@ SEND_LIMIT_S: Final = 30.0
 """A reader that takes longer is cut off."""
 MAX_MESSAGE_BYTES: Final = 2 << 20
 """One message on a WebSocket; many connections may each hold some."""
+TOO_MANY_BODIES: Final = "too many requests at once; try again later"
+TOO_MANY_REPLIES: Final = "too many large replies at once; try again later"
 _JSON: Final = {"Content-Type": "application/json"}
+
+
+def took_too_long() -> RpcError:
+    """Return the error of a call that was given up."""
+    return RpcError(LIMIT_EXCEEDED, f"call took longer than {CALL_TIMEOUT_S:.0f} s")
+
+
+def body_too_slow() -> str:
+    """Say that a body was not waited for."""
+    return f"the body took longer than {BODY_LIMIT_S:.0f} s to arrive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +88,16 @@ class RpcServer:
         feed: HeadFeed,
         workers: Workers,
         *,
+        together: dict[str, TogetherMethod] | None = None,
         options: ServerOptions | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        """Serve `methods`, and subscriptions to `feed`; `workers` end with the application."""
+        """Serve `methods`, and subscriptions to `feed`; `workers` end with the application.
+
+        `together` has those of the methods that are quicker for many calls at once.
+        """
         self._methods = methods
+        self._together = together or {}
         self._feed = feed
         self._workers = workers
         self._options = options or ServerOptions()
@@ -127,7 +147,7 @@ class RpcServer:
                 log.exception("rpc method failed", method=call.method, code=error.code)
             raise to_rpc_error(error) from error
         except TimeoutError:
-            raise RpcError(LIMIT_EXCEEDED, f"call took longer than {CALL_TIMEOUT_S:.0f} s") from None
+            raise took_too_long() from None
         except RpcError:
             raise
         except Exception as error:  # the server's last line: a bug answers, and is logged, never silent
@@ -136,36 +156,125 @@ class RpcServer:
                 INTERNAL_ERROR, f"internal error in {call.method}: {type(error).__name__}"
             ) from error
 
+    def begin(self, calls: Sequence[Call]) -> asyncio.Future[list[Any]] | None:
+        """Begin to answer calls of one method at once, in no task; None if the method is not one for that.
+
+        Whoever asks bounds the wait, and counts by `counted`.
+        """
+        method = self._together.get(calls[0].method)
+        return None if method is None else method([each.params for each in calls])
+
+    def counted(self, method: str, outcomes: Sequence[Any], seconds: float) -> None:
+        """Count calls of a known method that were answered together."""
+        if self._metrics is None:
+            return
+        codes = Counter(each.code if isinstance(each, RpcError) else 0 for each in outcomes)
+        for code, count in codes.items():
+            self._metrics.count("rpc_requests_total", count, method=method, code=str(code))
+        for _ in outcomes:
+            self._metrics.observe("rpc_request_seconds", seconds, method=method)
+
+    async def dispatch_together(self, calls: Sequence[Call]) -> Sequence[Any]:
+        """Answer neighbours of one method in an array."""
+        started = time.perf_counter()
+        begun = self.begin(calls)
+        if begun is None:
+            return await asyncio.gather(*map(self._outcome, calls))
+        outcomes: list[Any] = [took_too_long()] * len(calls)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                outcomes = await begun
+        self.counted(calls[0].method, outcomes, time.perf_counter() - started)
+        return outcomes
+
+    async def _outcome(self, call: Call) -> Any:
+        try:
+            return await self.dispatch(call)
+        except RpcError as error:
+            return error
+
     # -- HTTP -----------------------------------------------------------------------------------
+
+    @property
+    def arriving(self) -> int:
+        """Bytes of bodies that are in memory now, or will be."""
+        return self._arriving
+
+    def claim(self, length: int) -> bool:
+        """Reserve memory for a body, until `release`; tell whether there is room for it."""
+        if self._arriving + length > MAX_ARRIVING_BYTES:
+            return False
+        self._arriving += length
+        return True
+
+    def release(self, length: int) -> None:
+        """Give back what `claim` reserved."""
+        self._arriving -= length
+
+    def serves(self, host: str) -> bool:
+        """Tell whether a Host header names us: a page that rebinds its own name to loopback must not get in."""
+        allowed = self._options.allowed_hosts
+        return "*" in allowed or host_name(host).lower() in allowed
+
+    def permission(self, origin: str | None) -> dict[str, str]:
+        """Return what tells a browser that a page of this origin may read the reply."""
+        if origin is None:
+            return {}
+        allowed = self._options.allowed_origins
+        if "*" in allowed:
+            return {"Access-Control-Allow-Origin": "*"}
+        return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if origin in allowed else {}
+
+    async def answer(self, body: bytes) -> bytes | None:
+        """Answer a body; None when nobody waits for a reply."""
+        return await answer_body(body, self.dispatch, self.dispatch_together)
+
+    async def pack(self, reply: bytes, *, accepted: bool) -> tuple[bytes, dict[str, str]]:
+        """Compress a long reply for who accepts it; return it with the headers that say so."""
+        if accepted and len(reply) >= GZIP_FROM_BYTES:
+            with contextlib.suppress(RpcError):  # nobody free to pack it: send it as it is
+                packed = await self._workers.run(gzip.compress, reply, GZIP_LEVEL)
+                return packed, {"Content-Encoding": "gzip", "Vary": "Accept-Encoding, Origin"}
+        return reply, {}
+
+    def may_leave(self, length: int) -> bool:
+        """Tell whether there is room for one more reply on its way."""
+        return length < LARGE_REPLY_BYTES or self._leaving + length <= MAX_LEAVING_BYTES
+
+    @contextlib.contextmanager
+    def leaving(self, length: int) -> Iterator[None]:
+        """Count a large reply while it is on its way."""
+        self._leaving += length
+        try:
+            yield
+        finally:
+            self._leaving -= length
 
     async def _post(self, request: web.Request) -> web.Response:
         self._require_host(request)
-        headers = _JSON | self._cors(request)
+        cors = self.permission(request.headers.get("Origin"))
+        headers = _JSON | cors
         claimed = min(request.content_length or MAX_BODY_BYTES, MAX_BODY_BYTES)
-        if self._arriving + claimed > MAX_ARRIVING_BYTES:
-            return _refused(503, "too many requests at once; try again later", headers)
-        self._arriving += claimed
+        if not self.claim(claimed):
+            return _refused(503, TOO_MANY_BODIES, headers)
         try:
             async with asyncio.timeout(BODY_LIMIT_S):
                 body = await request.read()
-            reply = await answer_body(body, self.dispatch)
+            reply = await self.answer(body)
         except web.RequestPayloadError:
             return _refused(400, "the body is cut short or packed wrongly", headers)
         except web.HTTPRequestEntityTooLarge:
             return _refused(413, f"request body over {MAX_BODY_BYTES} bytes", headers)
         except TimeoutError:
-            return _refused(408, f"the body took longer than {BODY_LIMIT_S:.0f} s to arrive", headers)
+            return _refused(408, body_too_slow(), headers)
         finally:
-            self._arriving -= claimed
+            self.release(claimed)
         if reply is None:
-            return web.Response(status=204, headers=self._cors(request))
-        packed: dict[str, str] = {}
-        if len(reply) >= GZIP_FROM_BYTES and "gzip" in request.headers.get("Accept-Encoding", ""):
-            with contextlib.suppress(RpcError):  # nobody free to pack it: send it as it is
-                reply = await self._workers.run(gzip.compress, reply, GZIP_LEVEL)
-                packed = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding, Origin"}
-        if len(reply) >= LARGE_REPLY_BYTES and self._leaving + len(reply) > MAX_LEAVING_BYTES:
-            return _refused(503, "too many large replies at once; try again later", headers)
+            return web.Response(status=204, headers=cors)
+        accepted = "gzip" in request.headers.get("Accept-Encoding", "")
+        reply, packed = await self.pack(reply, accepted=accepted)
+        if not self.may_leave(len(reply)):
+            return _refused(503, TOO_MANY_REPLIES, headers)
         return await self._send(request, reply, headers | packed)
 
     async def _send(self, request: web.Request, reply: bytes, headers: dict[str, str]) -> web.Response:
@@ -173,23 +282,21 @@ class RpcServer:
         response = web.Response(body=reply, headers=headers)
         if len(reply) < LARGE_REPLY_BYTES:
             return response
-        self._leaving += len(reply)
-        try:
-            async with asyncio.timeout(SEND_LIMIT_S):
-                await response.prepare(request)
-                await response.write_eof()
-        except ConnectionError:  # hung up while it was sent: nobody is left to tell
-            log.debug("reply not taken", length=len(reply))
-        except TimeoutError:
-            if request.transport is not None:
-                request.transport.abort()
-        finally:
-            self._leaving -= len(reply)
+        with self.leaving(len(reply)):
+            try:
+                async with asyncio.timeout(SEND_LIMIT_S):
+                    await response.prepare(request)
+                    await response.write_eof()
+            except ConnectionError:  # hung up while it was sent: nobody is left to tell
+                log.debug("reply not taken", length=len(reply))
+            except TimeoutError:
+                if request.transport is not None:
+                    request.transport.abort()
         return response
 
     async def _preflight(self, request: web.Request) -> web.Response:
         self._require_host(request)
-        headers = self._cors(request) | {
+        headers = self.permission(request.headers.get("Origin")) | {
             "Access-Control-Allow-Methods": "POST, OPTIONS",
             "Access-Control-Allow-Headers": "content-type",
             "Access-Control-Max-Age": "600",
@@ -197,28 +304,17 @@ class RpcServer:
         return web.Response(status=204, headers=headers)
 
     def _require_host(self, request: web.Request) -> None:
-        """Refuse names that are not ours: a page that rebinds its own name to loopback must not get in."""
-        allowed = self._options.allowed_hosts
-        if "*" in allowed:
-            return
-        host = host_name(request.headers.get("Host", "")).lower()
-        if host not in allowed:
-            raise web.HTTPForbidden(text=f"the host name {host[:100]!r} is not served here\n")
+        host = request.headers.get("Host", "")
+        if not self.serves(host):
+            raise web.HTTPForbidden(
+                text=f"the host name {host_name(host).lower()[:100]!r} is not served here\n"
+            )
 
     def _require_origin(self, request: web.Request) -> None:
         origin = request.headers.get("Origin")
         allowed = self._options.allowed_origins
         if origin is not None and "*" not in allowed and origin not in allowed:
             raise web.HTTPForbidden(text=f"the origin {origin[:100]!r} is not allowed\n")
-
-    def _cors(self, request: web.Request) -> dict[str, str]:
-        origin = request.headers.get("Origin")
-        if origin is None:
-            return {}
-        allowed = self._options.allowed_origins
-        if "*" in allowed:
-            return {"Access-Control-Allow-Origin": "*"}
-        return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if origin in allowed else {}
 
     # -- WebSocket ------------------------------------------------------------------------------
 

@@ -44,6 +44,7 @@ def build_rpc(
     blocks = BlockMethods(context)
     rounds = NeuronRounds(context)
     calls = CallMethods(context, rounds)
+    sending = SendMethods(context, blocks, feed)
     parts = (
         IdentityMethods(context),
         FeeMethods(context),
@@ -52,10 +53,12 @@ def build_rpc(
         calls,
         FillMethods(context, calls),
         SimulateMethods(context, rounds, Budget(gas=50_000_000, call_gas=CALL_GAS, seconds=CALL_TIMEOUT_S)),
-        SendMethods(context, blocks, feed),
+        sending,
         FilterMethods(context, blocks, feed, metrics=metrics),
         BitaiMethods(context),
     )
     methods = {name: method for part in parts for name, method in part.table().items()}
-    server = RpcServer(methods, feed, context.workers, options=options, metrics=metrics)
+    server = RpcServer(
+        methods, feed, context.workers, together=sending.together(), options=options, metrics=metrics
+    )
     return RpcService(server, feed)

@@ -35,10 +35,10 @@ class Frame(NamedTuple):
     data: bytes
 
 
-def compress_batch(batch: bytes, version: int = WITH_DICTIONARY) -> bytes:
+def compress_batch(batch: bytes, version: int = WITH_DICTIONARY, *, level: int = LEVEL) -> bytes:
     """Return a channel's content: version byte, one zstd frame with its size and no checksum."""
     parameters = zstandard.ZstdCompressionParameters.from_level(
-        LEVEL,
+        level,
         source_size=len(batch),
         window_log=min(WINDOW_LOG, _window_for(len(batch))),
         write_checksum=False,

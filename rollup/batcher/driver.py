@@ -304,7 +304,7 @@ def _encode_channel(
         )
     batch = Batch(numbers[0], tuple(entry.block for entry in entries))
     encoded = encode_batch(config.batch_format, batch)
-    content = compress_batch(encoded)
+    content = compress_batch(encoded, level=config.compression_level)
     frames = split_frames(content, config.frame_bytes)
     limits = config.rollup.limits
     if len(content) > limits.channel_bytes or len(frames) > limits.channel_frames:

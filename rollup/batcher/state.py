@@ -13,6 +13,7 @@ from primitives.bitcoin.envelope_codecs import EnvelopeCodec
 from primitives.curve import xonly_public_key
 from primitives.errors import ConfigError
 from primitives.ids import Hash32
+from rollup.batch.channel import LEVEL
 from rollup.batch.codec import BatchFormat
 from rollup.batcher.ports import Backlog, Progress
 from rollup.config import RollupConfig
@@ -32,7 +33,7 @@ class BatcherConfig:
     A channel is made once `post_bytes` of transactions wait or the first block waited `post_age_ms`, or its
     origin is `urgent_blocks` from the end of its window. Blocks that would be void if their data
     landed `inclusion_margin` blocks late are not posted, unless the next Bitcoin block is the last chance.
-    `channel_bytes` bounds a channel before compression.
+    `channel_bytes` bounds a channel before compression; any zstd `compression_level` is read the same.
     """
 
     rollup: RollupConfig
@@ -44,6 +45,7 @@ class BatcherConfig:
     inclusion_margin: int = 2
     channel_bytes: int = 4 << 20
     frame_bytes: int = MAX_CHUNK_BYTES
+    compression_level: int = LEVEL
     channels_in_flight: int = 2
     leaves_per_row: int = 20
     history: int = 256

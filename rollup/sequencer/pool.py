@@ -104,8 +104,8 @@ class Pool:
 
     # -- in -------------------------------------------------------------------------------------
 
-    def add(self, transaction: PooledTransaction, account: AccountFacts, *, floor_fee_wei: int = 0) -> None:
-        """Admit a transaction or say why not; a refused one changes nothing.
+    def add(self, transaction: PooledTransaction, account: AccountFacts, *, floor_fee_wei: int = 0) -> bytes:
+        """Admit a transaction and return its hash, or say why not; a refused one changes nothing.
 
         Errors: `Duplicate` "pool.already_known"; `Rejected` "pool.nonce_too_low", "pool.nonce_gap",
         "pool.insufficient_funds", "pool.underpriced", "pool.replacement_underpriced", "pool.sender_full",
@@ -124,6 +124,7 @@ class Pool:
             self._forget(replaced)
         self._arrivals += 1
         self._put(entry, lane)
+        return entry.hash
 
     def put_back(self, transaction: PooledTransaction, account: AccountFacts) -> None:
         """Take in again what stood in a block that left the chain, or waited here before a restart.

@@ -58,11 +58,11 @@ class Peer:
 
 
 @asynccontextmanager
-async def listening(application):
+async def listening(application, make_site=web.TCPSite):
     """Serve an application on loopback; yields its ws:// URL."""
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = make_site(runner, "127.0.0.1", 0)
     await site.start()
     try:
         yield f"ws://127.0.0.1:{runner.addresses[0][1]}"

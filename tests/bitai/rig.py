@@ -16,6 +16,7 @@ from bitai.neuron_server import NeuronServer
 from bitai.rpc.backend import ChainBackend
 from bitai.rpc.context import Context
 from bitai.rpc.service import build_rpc
+from bitai.rpc.site import RpcSite
 from rollup.sequencer.driver import MadeBlock, Proposal, Sequencer
 from rollup.sequencer.pool import Pool
 from tests.bitai.neuron_peer import listening
@@ -206,6 +207,11 @@ class Rig:
     def _wake(self):
         self.sequencer.wake()
 
+    def _site(self, runner, host, port):
+        """The node's own: the door in front of the application."""
+        self.site = RpcSite(runner, self.rpc.server, host, port)
+        return self.site
+
     async def _announce(self):
         self.rpc.feed.announce()
 
@@ -217,7 +223,7 @@ class Rig:
         self._stack.push_async_callback(self.neurons.close)
         self._stack.callback(self.dispatcher.close)
         application = self.rpc.server.application()
-        url = await self._stack.enter_async_context(listening(application))
+        url = await self._stack.enter_async_context(listening(application, self._site))
         self.rpc_url = url.replace("ws://", "http://")
         self.session = await self._stack.enter_async_context(ClientSession())
         return self

@@ -12,6 +12,7 @@ from bitai.rpc.framing import MAX_BODY_BYTES
 from bitai.rpc.head_feed import HeadFeed
 from bitai.rpc.pending_feed import PendingFeed
 from bitai.rpc.server import RpcServer, ServerOptions
+from bitai.rpc.site import RpcSite
 from bitai.rpc.sync_feed import SyncFeed
 from bitai.rpc.workers import Workers
 from primitives.errors import InvalidInput, InvariantViolation, Rejected, Temporary
@@ -175,7 +176,8 @@ def serve(methods, **how):
 
 async def ask(server, method, **how):
     """One call, over HTTP."""
-    async with listening(server.application()) as url, ClientSession() as session:
+    door = lambda *where: RpcSite(where[0], server, *where[1:])  # noqa: E731 -- as the node listens
+    async with listening(server.application(), door) as url, ClientSession() as session:
         body = {"jsonrpc": "2.0", "id": 1, "method": method}
         async with session.post(url.replace("ws", "http", 1), json=body, **how) as response:
             return response, await response.json()
