@@ -5,6 +5,7 @@ from decimal import Decimal, InvalidOperation
 import click
 
 from bitai.cli.command import NodeCommand, datadir_options, emit
+from bitai.cli.dev_init import init
 from bitai.cli.settings import datadir_of
 from primitives.errors import InvalidInput
 
@@ -13,7 +14,10 @@ _SATS_PER_BTC = 100_000_000
 
 @click.group()
 def dev() -> None:
-    """Coins, blocks and reorgs on a regtest node of your own."""
+    """Coins, blocks and reorgs on a regtest node of your own; new projects for it."""
+
+
+dev.add_command(init)
 
 
 @dev.command(
