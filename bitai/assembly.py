@@ -13,7 +13,6 @@ import structlog
 from bitai.adapters.bitcoin.credentials import CookieFile, Credentials, UserPassword
 from bitai.adapters.bitcoin.node import BitcoinNode
 from bitai.adapters.bitcoin.transport import RpcTransport
-from bitai.adapters.leveldb import LevelStore
 from bitai.bootstrap import make_regtest_chain, read_rollup_config
 from bitai.chain import ChainDriver
 from bitai.chain_service import ChainService
@@ -22,6 +21,7 @@ from bitai.dev_accounts_told import tell_accounts
 from bitai.full_role import start_full_node
 from bitai.gauges import Gauges
 from bitai.health import AdminAccess, health_app
+from bitai.history_keeper import HistoryKeeper
 from bitai.node_keys import NodeKeys, open_node_keys
 from bitai.node_parts import Parts
 from bitai.node_serving import listen
@@ -29,6 +29,7 @@ from bitai.ports import choose_port
 from bitai.run_file import RunFile, remove_run_file
 from bitai.sequencer_role import build_sequencer
 from bitai.status import Phase
+from bitai.store_opening import open_store
 from bitai.supervisor import ChildSpec
 from bitai.system_clock import SystemClock
 from l1.ports import ChainPoint
@@ -38,6 +39,7 @@ from vm.executor import Executor
 from vm.stored_models import StoredModels
 
 if TYPE_CHECKING:
+    from bitai.adapters.leveldb import LevelStore
     from bitai.config import NodeConfig
     from bitai.node import Node
     from bitai.status import DevControls
@@ -127,11 +129,14 @@ async def _open_chain(
     node: Node, stack: AsyncExitStack, rollup: RollupConfig, keys: NodeKeys | None
 ) -> _Opened:
     """Open database, machine and derivation where the last run left them."""
-    store = stack.enter_context(LevelStore(node.config.files.chain))
     thread = ChainThread()
     stack.callback(thread.close)
+    store = stack.enter_context(await thread.run(open_store, node.config.files.chain))
+    stack.callback(thread.close)  # again: before the database is closed
     executor = await thread.run(Executor, rollup.chain_spec(), store, StoredModels(store))
     stack.callback(executor.close)
+    keeper = HistoryKeeper(executor.history, kept_blocks=node.config.prune)
+    node.spawn("keep history", keeper.run())
     secret = None if keys is None else keys.sequencer
     driver = await thread.run(ChainDriver, rollup, store, executor, sequencer_secret=secret)
     node.report.driver = driver

@@ -92,6 +92,13 @@ class NodeConfig(BaseSettings):
         default="interval", description="L2 blocks every 2 s, or as soon as a transaction waits"
     )
 
+    prune: int | None = Field(
+        default=None,
+        ge=0,
+        le=2**53,
+        description="Keep the state history of the last N blocks, and of those not final; by default all",
+    )
+
     rpc_bind: str = Field(default="127.0.0.1", description="Address that JSON-RPC and web listen on")
     rpc_port: Port = Field(default=8545, description="JSON-RPC over HTTP and WebSocket")
     web_port: Port = Field(default=8550, description="Status and faucet page")

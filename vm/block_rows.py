@@ -9,6 +9,7 @@ from vm._core import decode_undo
 from vm.body import encode_body
 from vm.chain import Chain
 from vm.core_errors import translated
+from vm.history import begin_history
 from vm.schema import BlockExtras, BlockId, EpochStart
 from vm.spec import ChainSpec
 from vm.store import KeyValueStore, WriteBatch
@@ -62,6 +63,7 @@ def add_genesis(batch: WriteBatch, sealed: "SealedBlock", spec: ChainSpec) -> No
     batch.delete(schema.undo_key(0))
     batch.put(schema.META_UNDO_FLOOR, schema.encode_number(1))
     batch.put(schema.META_HEAD, schema.encode_block_id(BlockId(0, facts.hash)))
+    begin_history(batch, BlockId(0, facts.hash))
     batch.put(schema.META_IDENTITY, spec.identity)
 
 

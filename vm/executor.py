@@ -18,7 +18,9 @@ from vm.chain import Chain
 from vm.core_errors import translated
 from vm.environment import child_environment, genesis_environment
 from vm.genesis import genesis_accounts
+from vm.history import History
 from vm.lane import InferenceLane
+from vm.migrations import put_schema, require_schema
 from vm.models import ModelView
 from vm.provenance import is_made_from
 from vm.records import RecordJudge
@@ -41,8 +43,9 @@ PRUNE_STEP: Final = 4_096
 class Executor:
     """The head of one chain in one store; opens with the genesis block if the store is empty.
 
-    Opening raises ConfigError `store.other_chain` when the store holds another chain, and InvariantViolation
-    `store.corrupt` when head, header and state root do not belong together.
+    Opening raises ConfigError `store.other_chain` when the store holds another chain, `store.newer_schema` or
+    `store.older_schema` when its layout is another, and InvariantViolation `store.corrupt` when head, header and
+    state root do not belong together.
     """
 
     def __init__(
@@ -65,9 +68,11 @@ class Executor:
         self._rules = spec.rules()
         if store.get(schema.META_IDENTITY) is None:
             self._write_genesis()
+        require_schema(store)
         state = _core.State(store.get_many, cache_bytes=cache_bytes)
         self._live = LiveState(state, self._stored_head())
         self._require_consistent()
+        self.history = History(store)
         self._views = StateViews(store, self._live)
         self.simulator = Simulator(self._rules, self.chain, lane=inference, neurons=self._neurons)
 
@@ -150,6 +155,7 @@ class Executor:
         if extra is not None:
             batch.extend(extra)
         self._move(executed.execution.commit, batch, executed.facts)
+        self.history.follow()
 
     def rewind(self, to_number: int, extra: WriteBatch | None = None) -> None:
         """Make an earlier block the head again, by undo data, in one atomic, synced write with `extra`.
@@ -163,21 +169,25 @@ class Executor:
             raise Rejected(
                 "executor.undo_pruned", "undo data is kept from the finalized head up", number=to_number
             )
-        batch = WriteBatch()
-        for number in range(self.head.number, to_number, -1):
-            batch.extend(remove_block(self.chain, self._store, number))
-        batch.put(schema.META_HEAD, schema.encode_block_id(BlockId(to_number, target.hash)))
-        if extra is not None:
-            batch.extend(extra)
-        self._move(self._live.state.reset, batch, target)
+        with self.history.lock:
+            batch = WriteBatch()
+            self.history.forget(batch, to_number)
+            for number in range(self.head.number, to_number, -1):
+                batch.extend(remove_block(self.chain, self._store, number))
+            batch.put(schema.META_HEAD, schema.encode_block_id(BlockId(to_number, target.hash)))
+            if extra is not None:
+                batch.extend(extra)
+            self._move(self._live.state.reset, batch, target)
 
     def prune_undo(self, below: int) -> int:
         """Drop undo data of blocks under `below`, some thousand at most; return the floor that now holds.
 
-        Not synced: what a crash brings back is dropped next time.
+        Not synced: what a crash brings back is dropped next time. History rows, which are made from undo data, are
+        written before.
         """
         floor = self.undo_floor()
         ceiling = min(below, self.head.number + 1, floor + PRUNE_STEP)
+        self.history.write_upto(ceiling - 1)
         if ceiling <= floor:
             return floor
         batch = WriteBatch()
@@ -188,7 +198,7 @@ class Executor:
         return ceiling
 
     def undo_floor(self) -> int:
-        """Return the lowest block that can be undone; the oldest view is of the one below."""
+        """Return the lowest block that can be undone."""
         value = self._store.get(schema.META_UNDO_FLOOR)
         return 1 if value is None else schema.decode_number(value)
 
@@ -264,6 +274,7 @@ class Executor:
             )
         batch = WriteBatch()
         add_genesis(batch, sealed, self.spec)
+        put_schema(batch)
         self._store.write(batch, sync=True)
 
     def _origin_hashes(self, origin: L1Origin) -> "Callable[[int], L1Hash | None]":

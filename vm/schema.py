@@ -13,6 +13,7 @@ and read by the native core; everything else by Python. Spec: docs/spec/state.md
     B number8                 body               see vm/body.py
     R number8                 receipts           native blob
     U number8                 undo               native blob; kept from the finalized head up
+    h length1 row number8     former value       of a state row (its key with its length before) ahead of a block
     # block_hash32            number8
     T transaction_hash32      number8 index4
     O height8                 L1 origin          hash32, number8 of the epoch's first block
@@ -38,7 +39,21 @@ META_FINALIZED: Final = b"Mfinalized"
 META_UNDO_FLOOR: Final = b"Mundo_floor"
 """Lowest number (8) whose undo data is kept; nothing below it can be rewound."""
 
+META_SCHEMA: Final = b"Mschema"
+"""Number (8) of the layout of this store, and the version of the program that made it so (text); none is 1."""
+META_HISTORY: Final = b"Mhistory"
+"""Number (8) and hash (32) of the highest block whose former values all have rows."""
+META_HISTORY_FLOOR: Final = b"Mhistory_floor"
+"""Lowest block (8) whose state can be read."""
+META_SWEEP: Final = b"Msweep"
+"""How far rows below the floor are gone: see vm/history.py."""
+
+SCHEMA: Final = 2
+"""The layout that this program reads and writes. 1: without history."""
+
 UNDO_PREFIX: Final = b"U"
+HISTORY_PREFIX: Final = b"h"
+CODE_PREFIX: Final = b"c"
 ARTIFACT_PREFIX: Final = b"W"
 
 
@@ -90,6 +105,14 @@ def receipts_key(number: int) -> bytes:
 def undo_key(number: int) -> bytes:
     """Key of the writes that undo a block."""
     return UNDO_PREFIX + number.to_bytes(8, "big")
+
+
+def history_prefix(row_key: bytes) -> bytes:
+    """What the keys of a state row's former values begin with; the block number (8) follows.
+
+    The length keeps the rows of one trie node apart from those of the nodes below it, whose paths begin the same.
+    """
+    return HISTORY_PREFIX + len(row_key).to_bytes(1, "big") + row_key
 
 
 def block_hash_key(block_hash: Hash32) -> bytes:

@@ -3,11 +3,15 @@
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
+from threading import Lock
 from types import TracebackType
 from typing import Protocol, Self, TypeAlias
 
 Write: TypeAlias = "tuple[bytes, bytes | None]"
 """One key with its new value; None deletes the key."""
+Place: TypeAlias = "tuple[bytes, bytes]"
+"""A prefix, and where to begin among the keys with it."""
 
 
 @dataclass(slots=True)
@@ -44,13 +48,17 @@ class Snapshot(Protocol):
         """Yield the pairs whose keys begin with `prefix` and are at least `prefix + start`, in key order."""
         ...
 
+    def first_at(self, places: Sequence[Place]) -> list[tuple[bytes, bytes] | None]:
+        """Return for each (prefix, start) the first pair that `scan` would yield, or None."""
+        ...
+
     def close(self) -> None:
         """Give back what the snapshot holds; reading it afterwards is a mistake."""
         ...
 
 
 class KeyValueStore(Protocol):
-    """An ordered map of byte strings with atomic batches, one writer at a time."""
+    """An ordered map of byte strings with atomic batches; threads may write at once, to keys of their own."""
 
     def get(self, key: bytes) -> bytes | None:
         """Return a key's value, or None."""
@@ -83,6 +91,8 @@ class MemoryStore:
         """Begin with a copy of some rows, or empty."""
         self._rows: dict[bytes, bytes] = dict(rows or {})
         self._shared = False
+        self._sorted: list[bytes] | None = None
+        self._lock = Lock()
 
     @property
     def rows(self) -> dict[bytes, bytes]:
@@ -100,31 +110,53 @@ class MemoryStore:
 
     def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """See `KeyValueStore.scan`; what is written while scanning is not seen."""
-        keys = sorted(key for key in self._rows if key.startswith(prefix))
-        first = bisect_left(keys, prefix + start)
-        return iter([(key, self._rows[key]) for key in keys[first:]])
+        with self._lock:
+            rows, keys = self._rows, self._keys()
+            first = bisect_left(keys, prefix + start)
+            found = takewhile(lambda key: key.startswith(prefix), islice(keys, first, None))
+            return iter([(key, rows[key]) for key in found])
+
+    def first_at(self, places: Sequence[Place]) -> list[tuple[bytes, bytes] | None]:
+        """See `Snapshot.first_at`."""
+        found: list[tuple[bytes, bytes] | None] = []
+        with self._lock:
+            keys = self._keys()
+            for prefix, start in places:
+                at = bisect_left(keys, prefix + start)
+                key = keys[at] if at < len(keys) else None
+                hit = key is not None and key.startswith(prefix)
+                found.append((key, self._rows[key]) if key is not None and hit else None)
+        return found
+
+    def _keys(self) -> list[bytes]:
+        if self._sorted is None:
+            self._sorted = sorted(self._rows)
+        return self._sorted
 
     def write(self, batch: WriteBatch, *, sync: bool) -> None:
         """See `KeyValueStore.write`; memory has nothing to sync."""
         del sync
-        if self._shared:  # a snapshot reads these rows: leave them to it
-            self._rows, self._shared = dict(self._rows), False
-        for key, value in batch.writes:
-            if value is None:
-                self._rows.pop(key, None)
-            else:
-                self._rows[key] = value
+        with self._lock:
+            if self._shared:  # a snapshot reads these rows: leave them to it
+                self._rows, self._shared = dict(self._rows), False
+            self._sorted = None
+            for key, value in batch.writes:
+                if value is None:
+                    self._rows.pop(key, None)
+                else:
+                    self._rows[key] = value
 
     def snapshot(self) -> "MemoryStore":
         """Return a store that shares the rows until either side writes."""
         held = MemoryStore()
-        held._rows, held._shared = self._rows, True
-        self._shared = True
+        with self._lock:
+            held._rows, held._shared, held._sorted = self._rows, True, self._sorted
+            self._shared = True
         return held
 
     def close(self) -> None:
         """Forget the rows."""
-        self._rows, self._shared = {}, False
+        self._rows, self._shared, self._sorted = {}, False, None
 
     def __enter__(self) -> Self:
         """Serve as a context manager, as the disk store does."""

@@ -1,19 +1,20 @@
-"""The state after one block: the head's through the live cache, an older one's through undo data.
+"""The state after one block: the head's through the live cache, an older one's through history.
 
 A view stays what it was opened for. While its block is the head it reads the live state; once the head has
-moved it reads a snapshot of the store with the undo data of every later block laid over it. Views may be used
-from any thread.
+moved it reads a snapshot of the store, each row as it was (vm/history.py). Views may be used from any thread.
 """
 
 import weakref
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from primitives.errors import Rejected
 from primitives.ids import Address, Hash32
-from vm import _core, schema
+from vm import _core
 from vm.chain import Chain
 from vm.core_errors import translated
+from vm.history import PastRows, read_marks
 from vm.store import KeyValueStore, Snapshot
 from vm.types import HeadInfo
 
@@ -25,9 +26,8 @@ T = TypeVar("T")
 PINNED_STATES: Final = 8
 """Older states kept open; each holds a snapshot, which keeps overwritten rows on the disk."""
 PINNED_CACHE_BYTES: Final = 8 << 20
-MAX_OVERLAY_ROWS: Final = 2_000_000
-"""Rows of undo data that older states may lay over the head's, all open ones together: some 400 MB. A state that
-needs more alone is refused; else others make room."""
+PRUNED: Final = "pruned history unavailable: the state of this block is no longer kept"
+"""The first three words are what Ethereum clients look for."""
 
 
 class LiveState:
@@ -48,9 +48,10 @@ class _PinnedState:
         if head is None or block_hash is None or number > head.number:
             raise Rejected("state.unknown_block", "no such block", number=number)
         self.hash = block_hash
-        overlay = _overlay(snapshot, number, head.number)
-        self.rows = len(overlay)
-        self.state = _core.State(_reader(snapshot, overlay), cache_bytes=PINNED_CACHE_BYTES)
+        if number < read_marks(snapshot).floor:
+            raise Rejected("state.pruned", PRUNED, number=number)
+        past = PastRows(snapshot, number, head.number)
+        self.state = _core.State(past.read, cache_bytes=PINNED_CACHE_BYTES)
         # Whoever still reads keeps this alive, so the snapshot must outlive its place in the cache.
         weakref.finalize(self, snapshot.close).atexit = False
 
@@ -137,35 +138,21 @@ class StateViews:
         kept = self._pinned
         found = next((pinned for pinned in kept if pinned.hash == block_hash), None)
         if found is None:
-            found = _PinnedState(self._store.snapshot(), number)
+            found = self._pin(number)
             if found.hash != block_hash:
                 raise Rejected("state.unknown_block", "the chain has left this block", number=number)
-        held = [found]
-        for pinned in kept:
-            rows = pinned.rows + sum(other.rows for other in held)
-            if pinned is not found and len(held) < PINNED_STATES and rows <= MAX_OVERLAY_ROWS:
-                held.append(pinned)
-        self._pinned = tuple(held)
+        others = (pinned for pinned in kept if pinned is not found)
+        self._pinned = (found, *islice(others, PINNED_STATES - 1))
         return found
+
+    def _pin(self, number: int) -> _PinnedState:
+        snapshot = self._store.snapshot()
+        try:
+            return _PinnedState(snapshot, number)
+        except BaseException:
+            snapshot.close()
+            raise
 
     def close(self) -> None:
         """Let go of every snapshot, as before closing the store."""
         self._pinned = ()
-
-
-def _overlay(snapshot: Snapshot, number: int, head: int) -> dict[bytes, bytes | None]:
-    """Return the rows that differ between the state after `number` and the head's; the older value wins."""
-    overlay: dict[bytes, bytes | None] = {}
-    for later in range(head, number, -1):
-        undo = snapshot.get(schema.undo_key(later))
-        if undo is None or len(overlay) > MAX_OVERLAY_ROWS:
-            raise Rejected("state.pruned", "the state of this block is no longer kept", number=number)
-        overlay.update(_core.decode_undo(undo))
-    return overlay
-
-
-def _reader(
-    snapshot: Snapshot, overlay: dict[bytes, bytes | None]
-) -> Callable[[list[bytes]], list[bytes | None]]:
-    get = snapshot.get
-    return lambda keys: [overlay[key] if key in overlay else get(key) for key in keys]

@@ -16,7 +16,7 @@ from typing import Any, Self, cast
 import plyvel
 
 from primitives.errors import ConfigError, InvariantViolation, Temporary
-from vm.store import WriteBatch
+from vm.store import Place, WriteBatch
 
 CACHE_BYTES = 128 << 20
 """Block cache: the upper trie levels and hot accounts of a chain with millions of accounts fit."""
@@ -152,6 +152,10 @@ class LevelSnapshot:
         """See `vm.store.Snapshot.scan`."""
         yield from _scan(self._snapshot, prefix, start)
 
+    def first_at(self, places: Sequence[Place]) -> list[tuple[bytes, bytes] | None]:
+        """See `vm.store.Snapshot.first_at`."""
+        return _first_at(self._snapshot, places)
+
     def close(self) -> None:
         """Release the snapshot so that LevelDB may drop what only it still needed."""
         self._snapshot.close()
@@ -166,6 +170,20 @@ def _scan(source: Any, prefix: bytes, start: bytes) -> Iterator[tuple[bytes, byt
                 yield key, value
     except plyvel.Error as error:
         raise _unreadable(error) from error
+
+
+def _first_at(source: Any, places: Sequence[Place]) -> list[tuple[bytes, bytes] | None]:
+    """Seek with one iterator for all places: opening one costs more than a seek."""
+    found: list[tuple[bytes, bytes] | None] = []
+    try:
+        with source.raw_iterator(verify_checksums=True) as rows:
+            for prefix, start in places:
+                rows.seek(prefix + start)
+                hit = rows.valid() and rows.key().startswith(prefix)
+                found.append((rows.key(), rows.value()) if hit else None)
+    except plyvel.Error as error:
+        raise _unreadable(error) from error
+    return found
 
 
 def _unreadable(error: Exception) -> InvariantViolation:

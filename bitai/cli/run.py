@@ -35,6 +35,7 @@ _EXAMPLES = (
     "--sequencer-url", metavar="URL", help="WebSocket of a sequencer, for unsafe blocks (role full)."
 )
 @click.option("--block-time-mode", metavar="MODE", help="interval (default): every 2 s; on-demand.")
+@click.option("--prune", metavar="N", help="Keep the states of the last N blocks; default: all (archive).")
 @click.option("--rpc-bind", metavar="IP", help="Address of JSON-RPC and web; default 127.0.0.1.")
 @click.option("--rpc-port", metavar="N", help="JSON-RPC and its WebSocket; default 8545, 0: any.")
 @click.option("--web-port", metavar="N", help="Status and faucet page; default 8550, 0: any.")

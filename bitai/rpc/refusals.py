@@ -36,7 +36,10 @@ _WORDS: Final[dict[str, str]] = {
     "tx.sender_is_contract": "sender not an eoa",
     "tx.malformed": "rlp: transaction does not decode",
 }
+PRUNED_HISTORY: Final = 4444
+"""The execution API's number for state or logs that a node no longer keeps."""
 _CODES: Final[dict[str, int]] = {
+    "state.pruned": PRUNED_HISTORY,
     "pool.full": LIMIT_EXCEEDED,
     "infer.parked_quota": LIMIT_EXCEEDED,
     "infer.queue_full": LIMIT_EXCEEDED,

@@ -53,8 +53,9 @@ _CONCURRENCY_AND_LOGS = frozenset(
         "warnings",
     }
 )
-# A lock that guards a cache, never a result: readers of older states come from the RPC's threads.
-_LOCKS = frozenset({("vm.views", "threading")})
+# A lock that guards a cache or keeps two writers of one table apart, never a result: readers of older states come from
+# the RPC's threads, history is written on a thread of its own, and the store in memory takes both.
+_LOCKS = frozenset({("vm.views", "threading"), ("vm.history", "threading"), ("vm.store", "threading")})
 _CALLS = frozenset({"open", "print", "input", "eval", "exec", "hash", "id", "breakpoint"})
 _WHOLE_MATH = frozenset({"isqrt", "gcd", "lcm", "prod", "comb", "perm"})
 _FLOAT_NAMES = frozenset({"float16", "float32", "float64", "longdouble", "float_", "double"})

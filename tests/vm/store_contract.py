@@ -43,3 +43,20 @@ class StoreContract:
         assert list(held.scan(b"")) == [(b"a", b"1"), (b"b", b"2")]
         held.close()
         assert store.get(b"a") == b"9"
+
+    def test_a_seek_finds_the_first_pair_from_a_place_on(self, store: KeyValueStore):
+        """For each prefix and start: the first key from there on, if it has the prefix, as of the snapshot."""
+        store.write(batch((b"pa", b"1"), (b"pc", b"2"), (b"q", b"3")), sync=False)
+        held = store.snapshot()
+        store.write(batch((b"pb", b"9"), (b"pc", None)), sync=False)
+        places = [(b"p", b""), (b"p", b"a\0"), (b"p", b"c\0"), (b"q", b""), (b"r", b""), (b"p", b"b")]
+        assert held.first_at(places) == [
+            (b"pa", b"1"),
+            (b"pc", b"2"),
+            None,
+            (b"q", b"3"),
+            None,
+            (b"pc", b"2"),
+        ]
+        assert held.first_at([]) == []
+        held.close()

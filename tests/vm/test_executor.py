@@ -210,7 +210,7 @@ actions = st.lists(
 def play(world: World, steps) -> list[dict[bytes, bytes]]:
     """Run one block for each step; return the rows after each, from the first on."""
     token = world.deploy("Token", "T", "T", 10**6)
-    states = [world.store.rows]
+    states = [settled(world)]
     for transfers, epoch in steps:
         transactions = []
         for sender, to, kind in transfers:
@@ -225,8 +225,14 @@ def play(world: World, steps) -> list[dict[bytes, bytes]]:
                 )
                 transactions.append(account.sign(token, data=data))
         world.run(*transactions, epochs=int(epoch))
-        states.append(world.store.rows)
+        states.append(settled(world))
     return states
+
+
+def settled(world: World) -> dict[bytes, bytes]:
+    """The rows, once those of history are written that may come later."""
+    world.executor.history.write_upto(world.executor.head.number)
+    return world.store.rows
 
 
 @given(actions, st.data())

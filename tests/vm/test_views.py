@@ -8,9 +8,10 @@ from primitives import rlp
 from primitives.errors import Rejected
 from primitives.hashes import keccak256
 from tests.vm.world import World, selector
-from vm import _core, views
+from vm import _core, schema, views
 from vm.dev_accounts import funded_dev_accounts
-from vm.store import MemoryStore
+from vm.schema import BlockId
+from vm.store import MemoryStore, WriteBatch
 
 TARGET = b"\x77" * 20
 
@@ -50,6 +51,13 @@ def follow(root: bytes, key: bytes, proof: list[bytes]) -> bytes | None:
             expected = child
             break
     return None
+
+
+def finalize(world: World, number: int):
+    """Note a block as finalized, as the driver does."""
+    batch, block_hash = WriteBatch(), world.executor.chain.block_hash(number)
+    batch.put(schema.META_FINALIZED, schema.encode_block_id(BlockId(number, block_hash)))
+    world.store.write(batch, sync=True)
 
 
 def facts_of(world: World, number: int, token: bytes):
@@ -133,34 +141,15 @@ def test_a_view_of_a_block_that_left_the_chain_says_so(grown):
 def test_pruned_and_unknown_states_are_refused(grown):
     """Below the kept window, and above the head, there is no state."""
     world, _, _ = grown
+    finalize(world, 3)
     world.executor.prune_undo(4)
+    assert world.executor.view(0).balance(TARGET) == 0, "history is kept, though nothing there can be undone"
+    assert world.executor.history.raise_floor(9) == 3, "not above the finalized block"
     assert world.executor.view(3).balance(TARGET) == 1
-    with pytest.raises(Rejected, match=r"state\.pruned"):
+    with pytest.raises(Rejected, match=r"state\.pruned: pruned history unavailable"):
         world.executor.view(2)
     with pytest.raises(Rejected, match=r"state\.unknown_block"):
         world.executor.view(99)
-
-
-def test_too_much_undo_data_is_refused(grown, monkeypatch):
-    """The overlay of one old state is bounded: a state that would need more is refused, not held."""
-    world, _, _ = grown
-    monkeypatch.setattr(views, "MAX_OVERLAY_ROWS", 10)
-    with pytest.raises(Rejected, match=r"state\.pruned"):
-        world.executor.view(1)
-
-
-def test_older_states_share_their_bound(monkeypatch):
-    """What all open states lay over the head's is bounded together: the longest unread make room, and open again."""
-    world = World()
-    for _ in range(6):
-        world.run(world.alice.sign(TARGET, value=1))
-    opened = world.executor._views
-    sizes = [opened.pinned(number, world.executor.view(number).hash).rows for number in range(5)]
-    monkeypatch.setattr(views, "MAX_OVERLAY_ROWS", sizes[0] + sizes[1])
-    for number in (4, 3, 2, 1, 0, 1, 4):
-        assert world.executor.view(number).balance(TARGET) == number
-        assert sum(state.rows for state in opened._pinned) <= views.MAX_OVERLAY_ROWS
-    assert len(opened._pinned) > 1
 
 
 def test_snapshots_are_given_back():
