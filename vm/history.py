@@ -9,8 +9,10 @@ Old rows are swept in bounded steps once nobody may read below a floor. Spec: do
 """
 
 from collections.abc import Callable
+from itertools import islice, takewhile
 from threading import Lock
 from typing import Final, NamedTuple
+from zlib import crc32
 
 from primitives.codec import Reader, Writer
 from primitives.errors import InvariantViolation
@@ -102,6 +104,7 @@ class History:
             for start in range(0, len(rows), WRITE_ROWS):
                 self._store.write(WriteBatch(rows[start : start + WRITE_ROWS]), sync=False)
             done = WriteBatch()
+            done.put(schema.history_sum_key(number), schema.encode_history_sum(sum_of(rows)))
             done.put(schema.META_HISTORY, schema.encode_block_id(BlockId(number, block_hash)))
             self._store.write(done, sync=False)
             return True
@@ -115,6 +118,7 @@ class History:
             undo = self._store.get(schema.undo_key(number))
             if undo is not None:
                 batch.writes += [(key, None) for key, _ in history_rows(undo, number)]
+                batch.delete(schema.history_sum_key(number))
         if indexed.number > above:
             block_hash = self._chain.block_hash(above)
             if block_hash is None:
@@ -148,6 +152,11 @@ class History:
 
     def _sweep_step(self, sweep: Sweep) -> None:
         batch, cursor = WriteBatch(), sweep.cursor
+        oldest = takewhile(
+            lambda key: int.from_bytes(key[1:], "big") <= sweep.target,
+            (key for key, _ in self._store.scan(schema.HISTORY_SUM_PREFIX)),
+        )
+        batch.writes += [(key, None) for key in islice(oldest, SWEEP_ROWS)]
         for seen, (key, _) in enumerate(self._store.scan(schema.HISTORY_PREFIX, sweep.cursor)):
             cursor = key[1:]
             if seen == SWEEP_ROWS:
@@ -210,6 +219,11 @@ def history_rows(undo: bytes, number: int) -> list[Write]:
             for key, value in decode_undo(undo)
             if key[:1] != schema.CODE_PREFIX
         ]
+
+
+def sum_of(rows: list[Write]) -> schema.HistorySum:
+    """Return the sum over a block's history rows."""
+    return schema.HistorySum(len(rows), sum(crc32(key + (value or b"")) for key, value in rows))
 
 
 def read_marks(rows: Rows) -> HistoryMarks:

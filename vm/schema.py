@@ -18,6 +18,7 @@ and read by the native core; everything else by Python. Spec: docs/spec/state.md
     T transaction_hash32      number8 index4
     O height8                 L1 origin          hash32, number8 of the epoch's first block
     W model_id32              model artifact     written by the pipeline's driver, not a function of one block
+    k number8                 sum of a block's former values, see `HistorySum`
     M name                    heads and facts
     D, Q, P, V, L             derivation, batcher rows, mempool journal, evidence, statements heard: their owners' own
 """
@@ -53,7 +54,9 @@ SCHEMA: Final = 2
 
 UNDO_PREFIX: Final = b"U"
 HISTORY_PREFIX: Final = b"h"
+HISTORY_SUM_PREFIX: Final = b"k"
 CODE_PREFIX: Final = b"c"
+OWNED_ELSEWHERE: Final = (b"D", b"Q", b"P", b"V", b"L")
 ARTIFACT_PREFIX: Final = b"W"
 
 
@@ -80,6 +83,13 @@ class BlockId(NamedTuple):
 
     number: int
     hash: Hash32
+
+
+class HistorySum(NamedTuple):
+    """How many history rows a block has, and the sum of their CRC-32: whether one was lost or damaged."""
+
+    rows: int
+    total: int
 
 
 def header_key(number: int) -> bytes:
@@ -113,6 +123,11 @@ def history_prefix(row_key: bytes) -> bytes:
     The length keeps the rows of one trie node apart from those of the nodes below it, whose paths begin the same.
     """
     return HISTORY_PREFIX + len(row_key).to_bytes(1, "big") + row_key
+
+
+def history_sum_key(number: int) -> bytes:
+    """Key of the sum over a block's former values."""
+    return HISTORY_SUM_PREFIX + number.to_bytes(8, "big")
 
 
 def block_hash_key(block_hash: Hash32) -> bytes:
@@ -187,6 +202,17 @@ def decode_epoch_start(value: bytes) -> EpochStart:
     """Read an epoch's start."""
     require_intact("epoch start", len(value) == 40)
     return EpochStart(L1Hash(value[:32]), int.from_bytes(value[32:], "big"))
+
+
+def encode_history_sum(history: HistorySum) -> bytes:
+    """Return rows 4 | total 8."""
+    return history.rows.to_bytes(4, "big") + history.total.to_bytes(8, "big")
+
+
+def decode_history_sum(value: bytes) -> HistorySum:
+    """Read the sum over a block's former values."""
+    require_intact("history sum", len(value) == 12)
+    return HistorySum(int.from_bytes(value[:4], "big"), int.from_bytes(value[4:], "big"))
 
 
 def encode_extras(extras: BlockExtras) -> bytes:
