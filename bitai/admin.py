@@ -26,35 +26,30 @@ def add_admin_routes(app: web.Application, *, cookie: str, dev: Callable[[], Dev
 
 class _AdminRoutes:
     def __init__(self, cookie: str, dev: Callable[[], DevControls | None]) -> None:
-        self._expected = f"Bearer {cookie}".encode()
+        self._cookie = cookie
         self._dev = dev
 
     async def faucet(self, request: web.Request) -> web.Response:
         if (refusal := self._refusal(request)) is not None:
             return refusal
-        body = await _body(request)
-        amount = _whole(body, "amount_sats", most=MAX_FAUCET_SATS)
+        body = await read_body(request)
+        amount = read_whole(body, "amount_sats", most=MAX_FAUCET_SATS)
         return json_answer(await self._controls().faucet(_text(body, "address"), amount))
 
     async def mine(self, request: web.Request) -> web.Response:
         if (refusal := self._refusal(request)) is not None:
             return refusal
-        blocks = _whole(await _body(request), "blocks", most=MAX_BLOCKS_AT_ONCE)
+        blocks = read_whole(await read_body(request), "blocks", most=MAX_BLOCKS_AT_ONCE)
         return json_answer({"hashes": await self._controls().mine(blocks)})
 
     async def reorg(self, request: web.Request) -> web.Response:
         if (refusal := self._refusal(request)) is not None:
             return refusal
-        depth = _whole(await _body(request), "depth", most=MAX_REORG_DEPTH)
+        depth = read_whole(await read_body(request), "depth", most=MAX_REORG_DEPTH)
         return json_answer(await self._controls().reorg(depth))
 
     def _refusal(self, request: web.Request) -> web.Response | None:
-        # Bytes that are no UTF-8 come as surrogates, and are as wrong as any other.
-        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
-        if hmac.compare_digest(given, self._expected):
-            return None
-        why = "send the content of .cookie in the node's data folder as a bearer token"
-        return problem(Rejected("admin.no_cookie", "the cookie is missing or old", why=why), status=401)
+        return refuse_stranger(request, self._cookie)
 
     def _controls(self) -> DevControls:
         dev = self._dev()
@@ -64,7 +59,18 @@ class _AdminRoutes:
         return dev
 
 
-async def _body(request: web.Request) -> dict[str, Any]:
+def refuse_stranger(request: web.Request, cookie: str) -> web.Response | None:
+    """Return the answer to whoever does not bear the cookie, None for its bearer."""
+    # Bytes that are no UTF-8 come as surrogates, and are as wrong as any other.
+    given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
+    if hmac.compare_digest(given, f"Bearer {cookie}".encode()):
+        return None
+    why = "send the content of .cookie in the node's data folder as a bearer token"
+    return problem(Rejected("admin.no_cookie", "the cookie is missing or old", why=why), status=401)
+
+
+async def read_body(request: web.Request) -> dict[str, Any]:
+    """Read a JSON object; raises InvalidInput `admin.bad_body`."""
     try:
         body = orjson.loads(await request.read())
     except orjson.JSONDecodeError as error:
@@ -81,7 +87,8 @@ def _text(body: dict[str, Any], name: str) -> str:
     return value
 
 
-def _whole(body: dict[str, Any], name: str, *, most: int) -> int:
+def read_whole(body: dict[str, Any], name: str, *, most: int) -> int:
+    """Read a number from 1 to `most`; raises InvalidInput `admin.bad_field`."""
     value = body.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
         raise InvalidInput("admin.bad_field", f"'{name}' must be a whole number from 1 to {most}")

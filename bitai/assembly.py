@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
@@ -17,6 +18,8 @@ from bitai.bootstrap import make_regtest_chain, read_rollup_config
 from bitai.chain import ChainDriver
 from bitai.chain_service import ChainService
 from bitai.chain_thread import ChainThread
+from bitai.database_check import DatabaseDoor
+from bitai.database_info import describe_store
 from bitai.dev_accounts_told import tell_accounts
 from bitai.full_role import start_full_node
 from bitai.gauges import Gauges
@@ -68,6 +71,7 @@ async def assemble(node: Node, stack: AsyncExitStack) -> None:
     rollup = given or await _own_chain(config, keys, transport, bitcoin)
     report.enter(Phase.REPLAYING, "opening the chain database")
     opened = await _open_chain(node, stack, rollup, keys)
+    access.database = _open_database_door(opened.store, stack)
     parts = Parts(
         node=node,
         stack=stack,
@@ -144,6 +148,13 @@ async def _open_chain(
         setattr, node.report, "driver", None
     )  # who asks for the status of a closing node reads no closed file
     return _Opened(store, thread, ChainService(driver, thread, node.metrics))
+
+
+def _open_database_door(store: LevelStore, stack: AsyncExitStack) -> DatabaseDoor:
+    """Let the owner check the database that is open; a check ends before it is closed."""
+    door = DatabaseDoor(store, partial(describe_store, store))
+    stack.callback(door.close)
+    return door
 
 
 async def _demonstrate(node: Node) -> None:

@@ -284,6 +284,15 @@ class ChainDriver:
         self._cursor, self._safe = self._standing()
         return self._update(changes)
 
+    def take_back(self, to_number: int) -> ChainUpdate:
+        """Take unsafe blocks back. Errors: `Rejected` "chain.below_safe" for one that follows from Bitcoin."""
+        if to_number < self.safe:
+            raise Rejected("chain.below_safe", "Bitcoin holds the blocks above it", number=to_number)
+        changes = self._begin()
+        if to_number < self.executor.head.number:
+            self._rewind(to_number, changes, WriteBatch())
+        return self._update(changes)
+
     def _pipeline_at(self, height: int) -> Pipeline:
         if height == self.config.l1_start.height:
             return Pipeline(self.config)

@@ -31,7 +31,7 @@ from vm.types import BlockData, L1Origin, SystemTransaction
 
 if TYPE_CHECKING:
     from bitai.pipeline_events import Epoch, L1Done
-    from vm.store import KeyValueStore, WriteBatch
+    from vm.store import ScannedRows, WriteBatch
 
 CURSOR_KEY: Final = b"Dc"
 SNAPSHOT_PREFIX: Final = b"Ds"
@@ -77,8 +77,8 @@ def retired_key(parent: Hash32, origin: L1Hash) -> bytes:
 class ChainRows:
     """Reads the driver's rows."""
 
-    def __init__(self, store: KeyValueStore) -> None:
-        """Read from this store."""
+    def __init__(self, store: ScannedRows) -> None:
+        """Read from this store, or a snapshot of it."""
         self._store = store
 
     def cursor(self) -> ChainPoint | None:

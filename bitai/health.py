@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from bitai.admin import add_admin_routes
+from bitai.admin_database import add_database_routes
+from bitai.database_check import DatabaseDoor
 from bitai.http_guard import MAX_BODY_BYTES, guard, json_answer
 from bitai.metrics import CONTENT_TYPE, Metrics
 from bitai.status import DevControls, Phase, StatusSource
@@ -19,10 +21,14 @@ _METRICS = web.AppKey("metrics", Metrics)
 
 @dataclass
 class AdminAccess:
-    """Who may administer: bearers of the data folder's cookie. `dev` is None where coins are real, and at first."""
+    """Who may administer: bearers of the data folder's cookie. `dev` is None where coins are real, and at first.
+
+    `database` is None until the chain is open.
+    """
 
     cookie: str
     dev: DevControls | None = None
+    database: DatabaseDoor | None = None
 
 
 def health_app(source: StatusSource, metrics: Metrics, access: AdminAccess) -> web.Application:
@@ -36,6 +42,7 @@ def health_app(source: StatusSource, metrics: Metrics, access: AdminAccess) -> w
     app.router.add_get("/metrics", _metrics)
     app.router.add_get("/status", _status)
     add_admin_routes(app, cookie=access.cookie, dev=lambda: access.dev)
+    add_database_routes(app, cookie=access.cookie, database=lambda: access.database)
     return app
 
 

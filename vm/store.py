@@ -33,6 +33,18 @@ class WriteBatch:
         self.writes.extend(more.writes if isinstance(more, WriteBatch) else more)
 
 
+class ScannedRows(Protocol):
+    """What rows are read from one by one and in order: the store, or a snapshot of it."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return a key's value, or None."""
+        ...
+
+    def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs whose keys begin with `prefix` and are at least `prefix + start`, in key order."""
+        ...
+
+
 class Snapshot(Protocol):
     """The store as it was at one instant, unaffected by later writes; safe to read from another thread."""
 

@@ -112,6 +112,10 @@ class LevelStore:
         """Return the present state, held still; safe to read from another thread."""
         return LevelSnapshot(self._db.snapshot())
 
+    def approximate_bytes(self, prefix: bytes) -> int:
+        """Return about how many bytes of files the rows with a prefix of one byte take."""
+        return cast("int", self._db.approximate_size(prefix, bytes([prefix[0] + 1])))
+
     def close(self) -> None:
         """Close the database, when nobody reads or writes it any more; using it afterwards is a mistake."""
         self._db.close()

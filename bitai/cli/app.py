@@ -6,6 +6,7 @@ import click
 
 from bitai.cli.command import HELP_NAMES, report, wrong_usage
 from bitai.cli.config_show import config_group
+from bitai.cli.db import db
 from bitai.cli.dev import dev
 from bitai.cli.doctor import doctor
 from bitai.cli.evm import evm
@@ -25,7 +26,7 @@ def root() -> None:
     """Run a BitAI node: a Bitcoin layer 2 whose contracts can ask a neural network."""
 
 
-for command in (run, status, dev, model, evm, keys, config_group, doctor, version):
+for command in (run, status, db, dev, model, evm, keys, config_group, doctor, version):
     root.add_command(command)
 
 

@@ -36,7 +36,7 @@ NEURON_SECRET = b"\x09" * 32
 NEURON = address_of(NEURON_SECRET)
 NEURON_MODEL = parse_artifact(shipped_model("digits-neuron.bitai"))
 START_MS = 1_700_020_000_000
-KINDS = {b"Mh": "block", b"Dc": "cursor", b"Q": "rows", b"P": "waiting", b"W": "model", b"V": "evidence"}
+KINDS = {b"Mhead": "block", b"Dc": "cursor", b"Q": "rows", b"P": "waiting", b"W": "model", b"V": "evidence"}
 
 
 class Crash(Exception):
