@@ -31,6 +31,7 @@ INSCRIBING = frozenset({"batch_codec", "fee_floor", "fee_cap", "fee_target_block
 """Settings of whoever posts batches."""
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 FeeRate = Annotated[int, Field(ge=100, le=100_000_000)]
 Network = Literal["regtest", "signet", "testnet4", "mainnet"]
 
@@ -104,6 +105,28 @@ class NodeConfig(BaseSettings):
     web_port: Port = Field(default=8550, description="Status and faucet page")
     neuron_port: Port = Field(default=8560, description="WebSocket that neurons connect to")
     metrics_port: Port = Field(default=9550, description="Health, metrics and administration; loopback only")
+
+    rpc_log_blocks: Count = Field(default=10_000, description="Blocks that one eth_getLogs may walk")
+    rpc_logs: Count = Field(default=10_000, description="Logs in one answer")
+    rpc_call_gas: Count = Field(
+        default=16_777_216, description="Gas of an eth_call at most: what a transaction may declare"
+    )
+    rpc_simulate_gas: Count = Field(
+        default=50_000_000, description="Gas of all calls of an eth_simulateV1 together"
+    )
+    rpc_call_seconds: float = Field(default=30.0, gt=0, le=3_600, description="Time for one call")
+    rpc_waiting_calls: Count = Field(default=512, description="Calls that may wait for a thread")
+    rpc_fee_history_blocks: Count = Field(
+        default=1_024, description="Blocks in one eth_feeHistory; with percentiles 128 at most"
+    )
+    rpc_proof_slots: Count = Field(default=1_024, description="Storage keys in one eth_getProof")
+    rpc_filters: Count = Field(default=1_024, description="Filters kept for polling clients")
+    rpc_filter_seconds: float = Field(
+        default=300.0, gt=0, le=604_800, description="Time without a poll after which a filter ends"
+    )
+    rpc_subscriptions: Count = Field(default=64, description="Subscriptions on one WebSocket")
+    rpc_sockets: Count = Field(default=256, description="WebSockets open at once")
+    rpc_batch_calls: Count = Field(default=1_000, description="Calls in one array")
 
     neuron: bool = Field(default=True, description="Start a compute neuron beside the node (dev)")
     demo: bool = Field(

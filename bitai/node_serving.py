@@ -13,9 +13,12 @@ from bitai.node_status import RpcFacts
 from bitai.ports import choose_port
 from bitai.rpc.backend import ChainBackend
 from bitai.rpc.context import Context
+from bitai.rpc.filter_rows import FilterRows
+from bitai.rpc.limits import limits_of
 from bitai.rpc.server import ServerOptions
 from bitai.rpc.service import build_rpc
 from bitai.rpc.site import RpcSite
+from bitai.rpc.workers import Workers
 from bitai.web.app import WebOptions, web_app
 
 if TYPE_CHECKING:
@@ -81,7 +84,9 @@ async def serve_rpc(
     parts: Parts, sender: Sender, *, feed: UnsafeServer | None, dispatcher: Dispatcher | None
 ) -> None:
     """Answer JSON-RPC; on a sequencer also feed full nodes."""
-    config, backend = parts.node.config, ChainBackend(parts.executor)
+    config = parts.node.config
+    limits = limits_of(config)
+    backend = ChainBackend(parts.executor, call_gas=limits.call_gas)
     facts = RpcFacts(parts.node.report, parts.rollup.chain_id)
     context = Context(
         blocks=backend,
@@ -92,10 +97,19 @@ async def serve_rpc(
         bitcoin=facts,
         # A neuron's work for a call is paid by nobody, so strangers cannot ask for it.
         neurons=dispatcher if is_loopback(config.rpc_bind) else None,
+        limits=limits,
+        workers=Workers(waiting=limits.waiting_calls),
     )
     # A page that rebinds its name to loopback is kept out by the Host header; a public node has many names.
     hosts = LOOPBACK_NAMES if is_loopback(config.rpc_bind) else ANY_NAME
-    service = build_rpc(context, options=ServerOptions(allowed_hosts=hosts), metrics=parts.node.metrics)
+    service = build_rpc(
+        context,
+        options=ServerOptions(allowed_hosts=hosts),
+        metrics=parts.node.metrics,
+        filter_rows=FilterRows(parts.store),
+    )
+    await service.filters.open()  # Bitcoin is not followed yet: what leaves the chain next is told to them
+    parts.stack.push_async_callback(service.filters.close)
 
     async def on_change(_: ChainUpdate) -> None:
         service.feed.announce()

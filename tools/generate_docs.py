@@ -96,6 +96,20 @@ def settings_page() -> str:
     return _page(lines)
 
 
+def json_rpc_page() -> str:
+    """The page about JSON-RPC, its table of methods made from the OpenRPC document's."""
+    from bitai.rpc.openrpc.document import GROUPS
+
+    begin, end = "<!-- methods -->\n", "<!-- end of methods -->"
+    page = (ROOT / "docs/json-rpc.md").read_text()
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    lines = ["| group | methods |", "|---|---|"]
+    for group, specs in GROUPS.items():
+        lines.append(f"| {group} | {' '.join(f'`{spec.name}`' for spec in specs)} |")
+    return before + begin + "\n".join(lines) + "\n" + end + after
+
+
 def commands_page() -> str:
     """The help of every command."""
     from bitai.cli.app import root
@@ -138,6 +152,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/metrics.md": metrics_page,
     "docs/settings.md": settings_page,
     "docs/commands.md": commands_page,
+    "docs/json-rpc.md": json_rpc_page,
 }
 
 

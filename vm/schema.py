@@ -20,7 +20,8 @@ and read by the native core; everything else by Python. Spec: docs/spec/state.md
     W model_id32              model artifact     written by the pipeline's driver, not a function of one block
     k number8                 sum of a block's former values, see `HistorySum`
     M name                    heads and facts
-    D, Q, P, V, L             derivation, batcher rows, mempool journal, evidence, statements heard: their owners' own
+    D, Q, P, V, L, F          derivation, batcher rows, mempool journal, evidence, statements heard, filters: their
+                              owners' own
 """
 
 from typing import Final, NamedTuple

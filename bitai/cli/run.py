@@ -1,6 +1,7 @@
 """`bitai-node run`: the flags are the settings of `bitai.config.NodeConfig`, and nothing else."""
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -11,6 +12,30 @@ _EXAMPLES = (
     "bitai-node run --demo",
     "bitai-node run --role full --l1-rpc http://127.0.0.1:18443 --l1-cookie .cookie --rollup-config r.json",
 )
+
+
+_LIMITS = (
+    ("log-blocks", "Blocks that one eth_getLogs may walk; default 10000."),
+    ("logs", "Logs in one answer; default 10000."),
+    ("call-gas", "Gas of an eth_call at most; default 16777216."),
+    ("simulate-gas", "Gas of one eth_simulateV1; default 50000000."),
+    ("call-seconds", "Time for one call; default 30."),
+    ("waiting-calls", "Calls that may wait for a thread; default 512."),
+    ("fee-history-blocks", "Blocks in one eth_feeHistory; default 1024."),
+    ("proof-slots", "Storage keys in one eth_getProof; default 1024."),
+    ("filters", "Filters kept for polling clients; default 1024."),
+    ("filter-seconds", "A filter ends after so long without a poll; default 300."),
+    ("subscriptions", "Subscriptions on one WebSocket; default 64."),
+    ("sockets", "WebSockets open at once; default 256."),
+    ("batch-calls", "Calls in one array; default 1000."),
+)
+
+
+def _limits(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the flags that bound what callers of JSON-RPC may ask."""
+    for name, words in reversed(_LIMITS):
+        command = click.option(f"--rpc-{name}", metavar="N", help=words)(command)
+    return command
 
 
 @click.command(cls=NodeCommand, examples=_EXAMPLES)
@@ -41,6 +66,7 @@ _EXAMPLES = (
 @click.option("--web-port", metavar="N", help="Status and faucet page; default 8550, 0: any.")
 @click.option("--neuron-port", metavar="N", help="WebSocket for neurons; default 8560, 0: any.")
 @click.option("--metrics-port", metavar="N", help="Health, metrics, admin; default 9550, 0: any.")
+@_limits
 @click.option(
     "--no-neuron", "neuron", flag_value=False, type=bool, default=None, help="Start no compute neuron."
 )

@@ -31,9 +31,10 @@ CALL_GAS: Final = 16_777_216
 class ChainBackend:
     """The `BlockReader`, `StateSource` and `Simulator` of a node; usable from any thread."""
 
-    def __init__(self, executor: Executor) -> None:
-        """Read the chain of this executor."""
+    def __init__(self, executor: Executor, *, call_gas: int = CALL_GAS) -> None:
+        """Read the chain of this executor; a call has `call_gas` at most."""
         self._executor = executor
+        self._call_gas = call_gas
         self._chain = executor.chain
 
     def resolve(self, block: BlockId) -> int | None:
@@ -82,7 +83,7 @@ class ChainBackend:
 
     def oldest(self) -> int:
         """Return the lowest block whose state can be opened."""
-        return max(0, self._executor.undo_floor() - 1)
+        return self._executor.history.marks().floor
 
     def next_base_fee(self, number: int) -> int:
         """Return what the block after this one charges; ordinary gas alone moves it."""
@@ -95,7 +96,7 @@ class ChainBackend:
         """Run a message; blocking."""
         view = self._executor.view(simulation.number)
         options = self._options(simulation, answers)
-        return self._executor.simulator.call(view, _to_core(simulation.message), options)
+        return self._executor.simulator.call(view, _to_core(simulation.message, self._call_gas), options)
 
     def estimate(
         self, simulation: Simulation, answers: Answers | None = None
@@ -103,7 +104,9 @@ class ChainBackend:
         """Find the least gas limit for a message; blocking."""
         view = self._executor.view(simulation.number)
         options = self._options(simulation, answers)
-        return self._executor.simulator.estimate_gas(view, _to_core(simulation.message), options)
+        return self._executor.simulator.estimate_gas(
+            view, _to_core(simulation.message, self._call_gas), options
+        )
 
     def simulate(
         self,
@@ -146,13 +149,13 @@ def _changed(real: BlockEnv, wanted: BlockOverride) -> BlockEnv:
     )
 
 
-def _to_core(message: CallObject) -> Message:
+def _to_core(message: CallObject, call_gas: int) -> Message:
     return Message(
         sender=message.sender,
         to=message.to,
         value=message.value,
         input=message.input,
-        gas_limit=min(message.gas, CALL_GAS) if message.gas is not None else CALL_GAS,
+        gas_limit=min(message.gas, call_gas) if message.gas is not None else call_gas,
         gas_price=message.gas_price,
         access_list=message.access_list,
         authorizations=message.authorizations,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from bitai.rpc.framing import SERVER_ERROR, RpcError
+from bitai.rpc.limits import RpcLimits
 from bitai.rpc.workers import Workers
 
 if TYPE_CHECKING:
@@ -237,6 +238,7 @@ class Context:
     facts: Facts
     bitcoin: BitcoinFacts
     neurons: NeuronAsker | None = None
+    limits: RpcLimits = field(default_factory=RpcLimits)
     workers: Workers = field(default_factory=Workers)
 
     def require_number(self, block: BlockId) -> int:

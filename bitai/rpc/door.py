@@ -276,7 +276,7 @@ class Connection(asyncio.Protocol):
         self._answering = True
         self.since = time.monotonic()
         try:
-            calls, is_batch = parse_body(body)
+            calls, is_batch = parse_body(body, most=self._server.limits.batch_calls)
         except RpcError as error:
             self._finish(encode_reply(None, error))
             return
@@ -379,8 +379,8 @@ class Connection(asyncio.Protocol):
             if waited_s > limits.SEND_LIMIT_S:
                 self.abort()
         elif self._asked is not None:
-            if waited_s > limits.CALL_TIMEOUT_S:
-                self._reply_to_asked([limits.took_too_long()])
+            if waited_s > self._server.limits.call_seconds:
+                self._reply_to_asked([self._server.took_too_long()])
         elif self._answering or self._head is not None:
             return  # its task, or the body's timer, sees to it
         elif self._held and waited_s > HEAD_LIMIT_S:

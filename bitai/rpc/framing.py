@@ -84,7 +84,7 @@ DispatchTogether = Callable[[Sequence[Call]], Awaitable[Sequence[Any]]]
 """Answers calls at once, each with its result or an `RpcError`."""
 
 
-def parse_body(body: bytes) -> tuple[list[Call | Broken], bool]:
+def parse_body(body: bytes, *, most: int = MAX_BATCH_CALLS) -> tuple[list[Call | Broken], bool]:
     """Return the calls of a body and whether they came as an array.
 
     Errors: `RpcError` for a body that is not JSON, not a request, or too many requests.
@@ -99,8 +99,9 @@ def parse_body(body: bytes) -> tuple[list[Call | Broken], bool]:
         return [_parse_call(parsed)], False
     if not parsed:
         raise RpcError(INVALID_REQUEST, "empty batch")
-    if len(parsed) > MAX_BATCH_CALLS:
-        raise RpcError(LIMIT_EXCEEDED, f"batch of {len(parsed)} calls: the limit is {MAX_BATCH_CALLS}")
+    if len(parsed) > most:
+        words = f"batch of {len(parsed)} calls: the limit is {most} (setting rpc_batch_calls)"
+        raise RpcError(LIMIT_EXCEEDED, words)
     return [_parse_call(each) for each in parsed], True
 
 
@@ -135,11 +136,15 @@ def encode_reply(call_id: Any, outcome: Any) -> bytes:
 
 
 async def answer_body(
-    body: bytes, dispatch: Dispatch, together: DispatchTogether | None = None
+    body: bytes,
+    dispatch: Dispatch,
+    together: DispatchTogether | None = None,
+    *,
+    most: int = MAX_BATCH_CALLS,
 ) -> bytes | None:
-    """Answer a whole body; None when it held only notifications."""
+    """Answer a whole body of `most` calls at most; None when it held only notifications."""
     try:
-        calls, is_batch = parse_body(body)
+        calls, is_batch = parse_body(body, most=most)
     except RpcError as error:
         return encode_reply(None, error)
     return await answer_calls(calls, dispatch, together, is_batch=is_batch)

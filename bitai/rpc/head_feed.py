@@ -89,6 +89,11 @@ class HeadFeed:
         self._turn = asyncio.Lock()
 
     @property
+    def head(self) -> int | None:
+        """The newest block that was told, None before `start`."""
+        return self._trail[-1][0] if self._trail else None
+
+    @property
     def moves(self) -> int:
         """How many blocks came and left so far: a cursor for `since` and `until_moved`."""
         return self._moves
@@ -97,7 +102,9 @@ class HeadFeed:
         """Follow the chain from now on, if that has not begun; return the cursor of now."""
         self._started = True
         if not self._trail:
-            await self.look()
+            async with self._turn:
+                if not self._trail:
+                    await asyncio.get_running_loop().run_in_executor(self._thread, self._prime)
         return self._moves
 
     def announce(self) -> None:
@@ -117,6 +124,8 @@ class HeadFeed:
     async def look(self) -> None:
         """Look at the chain and tell what changed."""
         async with self._turn:
+            if not self._trail:  # nobody has asked yet
+                return
             news = await asyncio.get_running_loop().run_in_executor(self._thread, self._compare)
             for each in news:
                 self._remember(each)
@@ -165,6 +174,29 @@ class HeadFeed:
 
     # -- on the feed's thread ---------------------------------------------------------------------
 
+    def _prime(self) -> None:
+        """Remember the recent blocks, so that a rewind below the head of now is told from its fork on.
+
+        While somebody wants logs, also those of these blocks: they may leave the chain next.
+        """
+        head = self._blocks.resolve(LATEST)
+        found: list[tuple[int, bytes]] = []
+        logged: list[StoredBlock] = []
+        logs, parent_hash = 0, b""
+        for number in range(head if head is not None else -1, max(-1, (head or 0) - TRAIL), -1):
+            header = self._blocks.header(number)
+            if header is None or (found and header.hash != parent_hash):
+                break  # the chain moves: what was found so far belongs together
+            found.append((number, header.hash))
+            parent_hash = header.parent_hash
+            block = self._came(header).block if logs < KEPT_LOGS else None
+            if block is not None:
+                logged.append(block)
+                logs += _count(block)
+        self._trail.extend(reversed(found))
+        for block in reversed(logged):
+            self._keep(block)
+
     def _compare(self) -> tuple[BlockNews, ...]:
         """Compare the chain with the trail: blocks that left, newest first, then those that came.
 
@@ -181,7 +213,7 @@ class HeadFeed:
                 parent = (number, block_hash)
                 break
             left.append(BlockNews(number, block_hash, removed=True, block=self._kept.get(block_hash)))
-        after = head - 1 if not self._trail else -1 if parent is None else parent[0]
+        after = -1 if parent is None else parent[0]
         came: list[BlockNews] = []
         for number in range(max(after + 1, head - TRAIL + 1), head + 1):
             header = self._blocks.header(number)
@@ -210,10 +242,12 @@ class HeadFeed:
             self._trail.pop()
             return
         self._trail.append((news.number, news.hash))
-        if news.block is None:
-            return
-        self._kept[news.hash] = news.block
-        self._kept_logs += _count(news.block)
+        if news.block is not None:
+            self._keep(news.block)
+
+    def _keep(self, block: StoredBlock) -> None:
+        self._kept[block.header.hash] = block
+        self._kept_logs += _count(block)
         while self._kept_logs > KEPT_LOGS and len(self._kept) > 1:
             _, dropped = self._kept.popitem(last=False)
             self._kept_logs -= _count(dropped)

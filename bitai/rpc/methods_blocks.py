@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from bitai.rpc.encode import block_object, data, pending_block_object, quantity, transaction_object
-from bitai.rpc.framing import INVALID_PARAMS, LIMIT_EXCEEDED, SERVER_ERROR, RpcError
+from bitai.rpc.framing import INVALID_PARAMS, SERVER_ERROR, RpcError
+from bitai.rpc.limits import over
 from bitai.rpc.log_query import LogQuery, parse_log_query
 from bitai.rpc.params import (
     LATEST,
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from bitai.rpc.stored_blocks import StoredBlock
     from primitives.ids import Address, Hash32
 
-MAX_LOG_BLOCKS: Final = 10_000
-"""Blocks one `eth_getLogs` may walk; blooms make this quick, and a client can always page."""
-MAX_LOGS: Final = 10_000
 MAX_LOG_CHARACTERS: Final = 32 << 20
 """Hex of the data of all logs of one answer: a log may hold two megabytes."""
 MAX_PENDING: Final = 1_000
@@ -240,16 +238,13 @@ class BlockMethods:
         """
         first, last = self._range(query)
         found: list[dict[str, Any]] = []
-        room = MAX_LOG_CHARACTERS
+        room, most = MAX_LOG_CHARACTERS, self._context.limits.logs
         for number in range(first, last + 1):
             logs = self.logs_of_block(number, query)
             room -= sum(len(each["data"]) for each in logs)
-            if number > first and (len(found) + len(logs) > MAX_LOGS or room < 0):
-                raise RpcError(
-                    LIMIT_EXCEEDED,
-                    f"query returns more than {MAX_LOGS} logs or too much data; "
-                    f"retry with the range {hex(first)} to {hex(number - 1)}",
-                )
+            if number > first and (len(found) + len(logs) > most or room < 0):
+                passes = f"retry with the range {hex(first)} to {hex(number - 1)}"
+                raise over(f"query returns more than {most} logs or too much data", "logs", passes)
             found += logs
         return found
 
@@ -273,9 +268,8 @@ class BlockMethods:
             raise RpcError(INVALID_PARAMS, f"block range extends beyond current head block {hex(head)}")
         if first > last:
             raise RpcError(INVALID_PARAMS, "invalid block range params")
-        if last - first >= MAX_LOG_BLOCKS:
-            end = hex(first + MAX_LOG_BLOCKS - 1)
-            raise RpcError(
-                LIMIT_EXCEEDED, f"range over {MAX_LOG_BLOCKS} blocks; retry with {hex(first)} to {end}"
-            )
+        most = self._context.limits.log_blocks
+        if last - first >= most:
+            end = hex(first + most - 1)
+            raise over(f"range over {most} blocks", "log_blocks", f"retry with {hex(first)} to {end}")
         return first, last

@@ -19,7 +19,6 @@ PRIORITY_FEE_WEI: Final = 1_000_000
 """Tip offered by default, 0.001 gwei: blocks are not full and order by arrival among equals."""
 RISE_DIVISOR: Final = 8
 """A base fee rises by at most an eighth a block (EIP-1559)."""
-MAX_FEE_HISTORY_BLOCKS: Final = 1_024
 MAX_REWARD_BLOCKS: Final = 128
 """With percentiles each block's receipts are read; fewer blocks than asked for is an answer that clients expect."""
 MAX_PERCENTILES: Final = 100
@@ -75,7 +74,8 @@ class FeeMethods:
         newest = self._context.require_number(parse_block_id(params[1]))
         percentiles = params[2] if len(params) > 2 else None
         _require_percentiles(percentiles)
-        count = min(count, MAX_REWARD_BLOCKS if percentiles else MAX_FEE_HISTORY_BLOCKS, newest + 1)
+        most = self._context.limits.fee_history_blocks
+        count = min(count, min(MAX_REWARD_BLOCKS, most) if percentiles else most, newest + 1)
         headers = [self._context.blocks.header(number) for number in range(newest - count + 1, newest + 1)]
         known = [header for header in headers if header is not None]
         if not known:

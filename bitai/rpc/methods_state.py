@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bitai.rpc.encode import data, quantity
 from bitai.rpc.framing import INVALID_PARAMS, LIMIT_EXCEEDED, RpcError
+from bitai.rpc.limits import over
 from bitai.rpc.params import PENDING, block_param, invalid, parse_address, parse_slot, require_count
 
 if TYPE_CHECKING:
     from bitai.rpc.context import Context, Method, StateReader
     from primitives.ids import Address
 
-MAX_PROOF_SLOTS: Final = 1_024
 MAX_VALUE_SLOTS: Final = 1_024
 """Slots of all accounts together that one `eth_getStorageValues` reads, as geth bounds it."""
 
@@ -81,8 +81,11 @@ class StateMethods:
         """eth_getProof(address, slots, block)."""
         require_count(params, 2, 3)
         address = parse_address(params[0])
-        if not isinstance(params[1], list) or len(params[1]) > MAX_PROOF_SLOTS:
-            raise invalid(f"storage keys must be an array of at most {MAX_PROOF_SLOTS}")
+        most = self._context.limits.proof_slots
+        if not isinstance(params[1], list):
+            raise invalid("storage keys must be an array")
+        if len(params[1]) > most:
+            raise over(f"too many storage keys (max {most})", "proof_slots", "ask for fewer at once")
         slots = [parse_slot(each) for each in params[1]]
         proof = self._state(params, 2).proof(address, slots)
         return {

@@ -28,7 +28,11 @@ def find_by_sender(context: Context, sender: Address, nonce: int, head: int) -> 
 
     if not reached(head):
         return None
-    before, after = -1, head  # the nonce was not passed before, and is after
+    before, after = context.states.oldest(), head  # the nonce was not passed before, and is after
+    if reached(before):
+        before -= 1
+        if before >= 0:  # it was passed where no state tells it any more: say so as any such read does
+            context.states.state(before)
     while after - before > 1:
         middle = (before + after) // 2
         before, after = (before, middle) if reached(middle) else (middle, after)

@@ -24,6 +24,7 @@ from bitai.rpc.framing import (
     answer_body,
     encode_reply,
 )
+from bitai.rpc.limits import RpcLimits, over
 from bitai.rpc.refusals import to_rpc_error
 from bitai.rpc.sockets import SocketSession
 from bitai.rpc.workers import Workers
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-MAX_SOCKETS: Final = 256
-"""WebSocket connections at once: each may hold a slow reader's buffer."""
-CALL_TIMEOUT_S: Final = 30.0
 GZIP_FROM_BYTES: Final = 4_096
 """Smaller replies fit a few packets anyway, and there are many of them."""
 GZIP_LEVEL: Final = 1
@@ -59,11 +57,6 @@ MAX_MESSAGE_BYTES: Final = 2 << 20
 TOO_MANY_BODIES: Final = "too many requests at once; try again later"
 TOO_MANY_REPLIES: Final = "too many large replies at once; try again later"
 _JSON: Final = {"Content-Type": "application/json"}
-
-
-def took_too_long() -> RpcError:
-    """Return the error of a call that was given up."""
-    return RpcError(LIMIT_EXCEEDED, f"call took longer than {CALL_TIMEOUT_S:.0f} s")
 
 
 def body_too_slow() -> str:
@@ -91,11 +84,13 @@ class RpcServer:
         together: dict[str, TogetherMethod] | None = None,
         options: ServerOptions | None = None,
         metrics: Metrics | None = None,
+        limits: RpcLimits | None = None,
     ) -> None:
         """Serve `methods`, and subscriptions to `feed`; `workers` end with the application.
 
         `together` has those of the methods that are quicker for many calls at once.
         """
+        self.limits = limits or RpcLimits()
         self._methods = methods
         self._together = together or {}
         self._feed = feed
@@ -103,7 +98,7 @@ class RpcServer:
         self._options = options or ServerOptions()
         self._metrics = metrics
         # One thread for what subscriptions tell: it delays their clients, and nothing else.
-        self._writer = Workers(threads=1, waiting=MAX_SOCKETS)
+        self._writer = Workers(threads=1, waiting=self.limits.sockets)
         self._sockets: set[web.WebSocketResponse] = set()
         self._arriving = 0
         self._leaving = 0
@@ -138,16 +133,20 @@ class RpcServer:
                 self._metrics.count("rpc_requests_total", method=name, code=str(code))
                 self._metrics.observe("rpc_request_seconds", time.perf_counter() - started, method=name)
 
+    def took_too_long(self) -> RpcError:
+        """Return the error of a call that was given up."""
+        return over(f"call took longer than {self.limits.call_seconds:g} s", "call_seconds")
+
     async def _answer(self, method: Method, call: Call) -> Any:
         try:
-            async with asyncio.timeout(CALL_TIMEOUT_S):
+            async with asyncio.timeout(self.limits.call_seconds):
                 return await method(call.params)
         except BitaiError as error:
             if isinstance(error, InvariantViolation):
                 log.exception("rpc method failed", method=call.method, code=error.code)
             raise to_rpc_error(error) from error
         except TimeoutError:
-            raise took_too_long() from None
+            raise self.took_too_long() from None
         except RpcError:
             raise
         except Exception as error:  # the server's last line: a bug answers, and is logged, never silent
@@ -180,9 +179,9 @@ class RpcServer:
         begun = self.begin(calls)
         if begun is None:
             return await asyncio.gather(*map(self._outcome, calls))
-        outcomes: list[Any] = [took_too_long()] * len(calls)
+        outcomes: list[Any] = [self.took_too_long()] * len(calls)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CALL_TIMEOUT_S):
+            async with asyncio.timeout(self.limits.call_seconds):
                 outcomes = await begun
         self.counted(calls[0].method, outcomes, time.perf_counter() - started)
         return outcomes
@@ -227,7 +226,7 @@ class RpcServer:
 
     async def answer(self, body: bytes) -> bytes | None:
         """Answer a body; None when nobody waits for a reply."""
-        return await answer_body(body, self.dispatch, self.dispatch_together)
+        return await answer_body(body, self.dispatch, self.dispatch_together, most=self.limits.batch_calls)
 
     async def pack(self, reply: bytes, *, accepted: bool) -> tuple[bytes, dict[str, str]]:
         """Compress a long reply for who accepts it; return it with the headers that say so."""
@@ -323,15 +322,15 @@ class RpcServer:
         if request.headers.get("Upgrade", "").lower() != "websocket":
             return web.Response(text="BitAI JSON-RPC: send POST requests here, or open a WebSocket.\n")
         self._require_origin(request)
-        if len(self._sockets) >= MAX_SOCKETS:
-            raise web.HTTPServiceUnavailable(text="too many WebSocket connections\n")
+        if len(self._sockets) >= self.limits.sockets:
+            raise web.HTTPServiceUnavailable(text="too many WebSocket connections (setting rpc_sockets)\n")
         # Compression would let a few bytes from a stranger become a large body, and cost memory each.
         socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE_BYTES, heartbeat=30, compress=False)
         self._sockets.add(socket)
         self._measure_sockets()
         try:
             await socket.prepare(request)
-            await SocketSession(socket, self.dispatch, self._feed, self._writer).serve()
+            await SocketSession(socket, self.dispatch, self._feed, self._writer, limits=self.limits).serve()
         finally:
             self._sockets.discard(socket)
             self._measure_sockets()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from bitai.rpc.backend import CALL_GAS
+from bitai.rpc.filter_book import FilterBook
 from bitai.rpc.filters import FilterMethods
 from bitai.rpc.head_feed import HeadFeed
 from bitai.rpc.methods_bitai import BitaiMethods
 from bitai.rpc.methods_blocks import BlockMethods
 from bitai.rpc.methods_calls import CallMethods
+from bitai.rpc.methods_discover import DiscoverMethods
 from bitai.rpc.methods_fees import FeeMethods
 from bitai.rpc.methods_fill import FillMethods
 from bitai.rpc.methods_identity import IdentityMethods
@@ -18,13 +20,17 @@ from bitai.rpc.methods_simulate import SimulateMethods
 from bitai.rpc.methods_state import StateMethods
 from bitai.rpc.neuron_rounds import NeuronRounds
 from bitai.rpc.pending_feed import PendingFeed
-from bitai.rpc.server import CALL_TIMEOUT_S, RpcServer
+from bitai.rpc.server import RpcServer
 from bitai.rpc.simulate import Budget
+from bitai.rpc.subscriptions import METHODS as SOCKET_METHODS
 from bitai.rpc.sync_feed import SyncFeed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bitai.metrics import Metrics
     from bitai.rpc.context import Context
+    from bitai.rpc.filter_rows import FilterRows
     from bitai.rpc.server import ServerOptions
 
 
@@ -33,15 +39,25 @@ class RpcService(NamedTuple):
 
     server: RpcServer
     feed: HeadFeed
+    filters: FilterBook
+    """To open before the chain moves, and to close before its database does."""
 
 
 def build_rpc(
-    context: Context, *, options: ServerOptions | None = None, metrics: Metrics | None = None
+    context: Context,
+    *,
+    options: ServerOptions | None = None,
+    metrics: Metrics | None = None,
+    filter_rows: FilterRows | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> RpcService:
-    """Return the whole JSON-RPC of a node over one context."""
+    """Return the whole JSON-RPC of a node over one context; filters are kept in `filter_rows`, if there are any."""
+    limits = context.limits
+    budget = Budget(gas=limits.simulate_gas, call_gas=limits.call_gas, seconds=limits.call_seconds)
     pending, sync = PendingFeed(context.facts.chain_id), SyncFeed(context.bitcoin)
     feed = HeadFeed(context.blocks, pending=pending, sync=sync)
     blocks = BlockMethods(context)
+    book = FilterBook(context, feed, rows=filter_rows, metrics=metrics, clock=clock)
     rounds = NeuronRounds(context)
     calls = CallMethods(context, rounds)
     sending = SendMethods(context, blocks, feed)
@@ -52,13 +68,20 @@ def build_rpc(
         StateMethods(context),
         calls,
         FillMethods(context, calls),
-        SimulateMethods(context, rounds, Budget(gas=50_000_000, call_gas=CALL_GAS, seconds=CALL_TIMEOUT_S)),
+        SimulateMethods(context, rounds, budget),
         sending,
-        FilterMethods(context, blocks, feed, metrics=metrics),
+        FilterMethods(context, blocks, feed, book),
         BitaiMethods(context),
     )
     methods = {name: method for part in parts for name, method in part.table().items()}
+    methods |= DiscoverMethods({*methods, *SOCKET_METHODS}).table()
     server = RpcServer(
-        methods, feed, context.workers, together=sending.together(), options=options, metrics=metrics
+        methods,
+        feed,
+        context.workers,
+        together=sending.together(),
+        options=options,
+        metrics=metrics,
+        limits=limits,
     )
-    return RpcService(server, feed)
+    return RpcService(server, feed, book)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bitai.rpc.encode import PENDING_STEP_S, BlockPlace, block_object, data, log_object, quantity
-from bitai.rpc.framing import EXECUTION_REVERTED, INTERNAL_ERROR, INVALID_PARAMS, LIMIT_EXCEEDED, RpcError
+from bitai.rpc.framing import EXECUTION_REVERTED, INTERNAL_ERROR, INVALID_PARAMS, RpcError
+from bitai.rpc.limits import over
 from bitai.rpc.methods_calls import revert_reason
 from bitai.rpc.overrides import BlockOverride
 from bitai.rpc.refusals import refusal
@@ -137,14 +138,12 @@ class SimulationRun:
 
     def _call(self, chain: SimulatedChain, call: CallObject, env: BlockEnv, gas_used: int) -> _Ran:
         if time.monotonic() > self._deadline_s:
-            words = f"simulation took longer than {self.budget.seconds:g} s; raise rpc_call_seconds"
-            raise RpcError(LIMIT_EXCEEDED, words)
+            raise over(f"simulation took longer than {self.budget.seconds:g} s", "call_seconds")
         if call.chain_id not in (None, self.base.chain_id):
             words = f"chainId does not match node's (have={call.chain_id}, want={self.base.chain_id})"
             raise RpcError(INVALID_PARAMS, words)
         if self._gas_left <= 0:
-            words = f"all calls together used {self.budget.gas} gas; simulate less, or raise rpc_simulate_gas"
-            raise RpcError(LIMIT_EXCEEDED, words)
+            raise over(f"all calls together used {self.budget.gas} gas", "simulate_gas", "simulate less")
         room = env.gas_limit - gas_used
         gas = min(room, self.budget.call_gas) if call.gas is None else call.gas
         if gas > room:

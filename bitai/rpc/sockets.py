@@ -13,6 +13,7 @@ from bitai.rpc.subscriptions import METHODS, Subscriptions
 if TYPE_CHECKING:
     from bitai.rpc.framing import Call, Dispatch
     from bitai.rpc.head_feed import HeadFeed
+    from bitai.rpc.limits import RpcLimits
     from bitai.rpc.workers import Workers
 
 MAX_CALLS: Final = 32
@@ -29,7 +30,13 @@ class SocketSession:
     """One connection."""
 
     def __init__(
-        self, socket: web.WebSocketResponse, dispatch: Dispatch, feed: HeadFeed, writer: Workers
+        self,
+        socket: web.WebSocketResponse,
+        dispatch: Dispatch,
+        feed: HeadFeed,
+        writer: Workers,
+        *,
+        limits: RpcLimits,
     ) -> None:
         """Answer calls by `dispatch`, except for subscriptions, which this connection keeps itself.
 
@@ -41,7 +48,10 @@ class SocketSession:
         self._outbox_bytes = 0
         self._sent = asyncio.Event()
         self._overflow = asyncio.Event()
-        self._subscriptions = Subscriptions(feed, self._notify, writer=writer, on_behind=self._overflow.set)
+        self._limits = limits
+        self._subscriptions = Subscriptions(
+            feed, self._notify, writer=writer, on_behind=self._overflow.set, most=limits.subscriptions
+        )
         self._calls: set[asyncio.Task[None]] = set()
         self._call_bytes = 0
 
@@ -86,7 +96,7 @@ class SocketSession:
                 return await self._subscriptions.dispatch(call, made)
             return await self._dispatch(call)
 
-        reply = await answer_body(body, dispatch)
+        reply = await answer_body(body, dispatch, most=self._limits.batch_calls)
         if reply is not None:
             self._queue(reply)
         self._subscriptions.activate(made)

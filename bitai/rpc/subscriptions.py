@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import orjson
 
 from bitai.rpc.encode import data, header_object, transaction_object
-from bitai.rpc.framing import INVALID_PARAMS, LIMIT_EXCEEDED, METHOD_NOT_FOUND, RpcError
+from bitai.rpc.framing import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
+from bitai.rpc.limits import over
 from bitai.rpc.log_query import LogQuery, parse_log_query
 from bitai.rpc.params import parse_bool, require_count
 from bitai.rpc.pending_feed import PendingNews
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from bitai.rpc.head_feed import BlockNews, HeadFeed
     from bitai.rpc.workers import Workers
 
-MAX_SUBSCRIPTIONS: Final = 64
 MAX_WEIGHT: Final = 10_000
 """Addresses and topics in all of one connection's subscriptions together."""
 SLICE: Final = 128
@@ -60,16 +60,23 @@ class Subscriptions:
     """The subscriptions of one connection; belongs to the event loop."""
 
     def __init__(
-        self, feed: HeadFeed, notify: Notify, *, writer: Workers, on_behind: Callable[[], None]
+        self,
+        feed: HeadFeed,
+        notify: Notify,
+        *,
+        writer: Workers,
+        on_behind: Callable[[], None],
+        most: int = 64,
     ) -> None:
         """Follow `feed`; `notify` takes a notification once there is room, `writer` writes it down.
 
-        `on_behind` is called when more waits than MAX_BEHIND.
+        `on_behind` is called when more waits than MAX_BEHIND. `most` of them there may be.
         """
         self._feed = feed
         self._notify = notify
         self._writer = writer
         self._on_behind = on_behind
+        self._most = most
         self._wanted: dict[str, Wanted] = {}
         self._announced: set[str] = set()
         self._waiting: deque[tuple[News, tuple[str, ...]]] = deque()
@@ -107,8 +114,8 @@ class Subscriptions:
     async def _subscribe(self, params: list[Any]) -> str:
         wanted = _parse_wanted(params)
         weight = sum(each.weight for each in (*self._wanted.values(), wanted) if isinstance(each, LogQuery))
-        if len(self._wanted) >= MAX_SUBSCRIPTIONS or weight > MAX_WEIGHT:
-            raise RpcError(LIMIT_EXCEEDED, "too many subscriptions on this connection")
+        if len(self._wanted) >= self._most or weight > MAX_WEIGHT:
+            raise over("too many subscriptions on this connection", "subscriptions")
         await self._feed.start()
         subscription = "0x" + secrets.token_hex(16)
         self._wanted[subscription] = wanted

@@ -15,6 +15,8 @@ from bitai.metrics import Metrics
 from bitai.neuron_server import NeuronServer
 from bitai.rpc.backend import ChainBackend
 from bitai.rpc.context import Context
+from bitai.rpc.filter_rows import FilterRows
+from bitai.rpc.limits import RpcLimits
 from bitai.rpc.service import build_rpc
 from bitai.rpc.site import RpcSite
 from rollup.sequencer.driver import MadeBlock, Proposal, Sequencer
@@ -163,10 +165,11 @@ class RpcRefusal(Exception):
 class Rig:
     """One node; use as an async context manager.
 
+    `now`: the clock of filters in seconds.
     `neurons=False`: calls may not ask neurons. `weights`: the model files whose answers it can check.
     """
 
-    def __init__(self, world=None, *, neurons=True, weights=("digits-neuron.bitai",)):
+    def __init__(self, world=None, *, neurons=True, weights=("digits-neuron.bitai",), limits=None):
         self.world = world or World()
         self.executor = self.world.executor
         self.metrics = Metrics()
@@ -196,8 +199,11 @@ class Rig:
             facts=self.facts,
             bitcoin=self.facts,
             neurons=self.dispatcher if neurons else None,
+            limits=limits or RpcLimits(),
         )
-        self.rpc = build_rpc(self.context, metrics=self.metrics)
+        self.now = 0.0
+        rows = FilterRows(self.world.store)
+        self.rpc = build_rpc(self.context, metrics=self.metrics, filter_rows=rows, clock=lambda: self.now)
         self.chain.listeners.append(self._announce)
         self.neuron_url = self.rpc_url = ""
         self.session = None
@@ -222,6 +228,8 @@ class Rig:
         self.neuron_url = await self._stack.enter_async_context(listening(self.neurons.application()))
         self._stack.push_async_callback(self.neurons.close)
         self._stack.callback(self.dispatcher.close)
+        await self.rpc.filters.open()
+        self._stack.push_async_callback(self.rpc.filters.close)
         application = self.rpc.server.application()
         url = await self._stack.enter_async_context(listening(application, self._site))
         self.rpc_url = url.replace("ws://", "http://")

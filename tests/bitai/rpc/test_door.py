@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitai.rpc import door as door_module
+from bitai.rpc.limits import RpcLimits
 from bitai.rpc.request_head import HeadCache, may_become_ours, parse_head
 from primitives.errors import Temporary
 from primitives.hashes import keccak256
@@ -295,7 +296,7 @@ async def test_a_reader_that_takes_nothing_is_cut_off(rig, wire, monkeypatch):
 
 async def test_a_transaction_that_nobody_admits_is_given_up(rig, wire, monkeypatch):
     """The caller hears that it took too long; what comes of it later is told to nobody twice."""
-    monkeypatch.setattr("bitai.rpc.server.CALL_TIMEOUT_S", 0.2)
+    rig.rpc.server.limits = RpcLimits(call_seconds=0.2)
     monkeypatch.setattr(door_module, "LOOK_S", 0.05)
     held = asyncio.get_running_loop().create_future()
     monkeypatch.setattr(rig.admission, "submit_many", lambda _: held)

@@ -2,17 +2,15 @@
 
 import pytest
 
-from bitai.rpc import filters, head_feed
-from bitai.rpc.filters import IDLE_S, FilterMethods
-from bitai.rpc.framing import RpcError
-from bitai.rpc.head_feed import HeadFeed
-from bitai.rpc.methods_blocks import BlockMethods
-from bitai.rpc.pending_feed import JOURNAL, PendingFeed
-from bitai.rpc.sync_feed import SyncFeed
+from bitai.rpc import filter_book, head_feed
+from bitai.rpc.limits import RpcLimits
+from bitai.rpc.pending_feed import JOURNAL
 from tests.bitai.rig import Rig, RpcRefusal, asking_world
 from tests.bitai.rpc.ethereum_schema import check_log
-from tests.vm.world import CHAIN_ID, ON_CHAIN_MODEL, ask
+from tests.vm.world import ON_CHAIN_MODEL, ask
+from vm.store import WriteBatch
 
+IDLE_S = RpcLimits().filter_seconds
 IMAGE = bytes(range(16)) * 4
 TO = b"\x01" * 20
 
@@ -162,70 +160,164 @@ async def test_filters_polled_too_rarely_read_the_chain(rig, monkeypatch):
         assert await rare.call("eth_getFilterChanges", blocks) == [last]
 
 
-class Book:
-    """Filters with a clock that a test turns."""
-
-    def __init__(self, rig):
-        self.now = 0.0
-        feed = HeadFeed(rig.backend, pending=PendingFeed(CHAIN_ID), sync=SyncFeed(rig.facts))
-        blocks = BlockMethods(rig.context)
-        self.methods = FilterMethods(rig.context, blocks, feed, metrics=rig.metrics, clock=lambda: self.now)
-
-    async def code_of(self, method, *params):
-        """The error of a method that must fail."""
-        with pytest.raises(RpcError) as caught:
-            await self.methods.table()[method](list(params))
-        return caught.value.code
-
-
-async def test_one_block_passes_however_many_logs_it_holds(rig, monkeypatch):
+async def test_one_block_passes_however_many_logs_it_holds():
     """A client that polls each block loses no log to a block with many; only several such blocks begin anew."""
-    monkeypatch.setattr("bitai.rpc.filters.MAX_LOGS", 1)
-    filter_id = await rig.call("eth_newFilter", {})
-    question = ask(ON_CHAIN_MODEL, IMAGE)
-
-    async def two_logs():
-        rig.world.run(*(rig.world.alice.sign(rig.world.reader, data=question) for _ in range(2)))
-        await rig.rpc.feed.look()
-
-    await two_logs()
-    assert len(await rig.call("eth_getFilterChanges", filter_id)) == 2
-    await two_logs()
-    await two_logs()
-    with pytest.raises(RpcRefusal, match="filter not found"):
-        await rig.call("eth_getFilterChanges", filter_id)
+    async with Rig(asking_world(), limits=RpcLimits(logs=1)) as rig:
+        filter_id = await rig.call("eth_newFilter", {})
+        question = ask(ON_CHAIN_MODEL, IMAGE)
+        two_logs = lambda: (rig.world.alice.sign(rig.world.reader, data=question) for _ in range(2))  # noqa: E731
+        await block(rig, *two_logs())
+        assert len(await rig.call("eth_getFilterChanges", filter_id)) == 2
+        await block(rig, *two_logs())
+        await block(rig, *two_logs())
+        with pytest.raises(RpcRefusal, match="filter not found"):
+            await rig.call("eth_getFilterChanges", filter_id)
 
 
 async def test_idle_filters_are_dropped(rig):
     """Five minutes without a poll, and a filter is gone; one that is polled stays."""
-    book = Book(rig)
-    used, idle = await book.methods.new_block_filter([]), await book.methods.new_filter([{}])
+    used, idle = await rig.call("eth_newBlockFilter"), await rig.call("eth_newFilter", {})
     for _ in range(3):
-        book.now += IDLE_S / 2
-        await book.methods.changes([used])
-    assert await book.code_of("eth_getFilterChanges", idle) == -32000
+        rig.now += IDLE_S / 2
+        await rig.call("eth_getFilterChanges", used)
+    assert (await refusal(rig, "eth_getFilterChanges", idle)).code == -32000
     assert rig.metrics.read("rpc_filters") == 1
-    book.now += IDLE_S + 1
-    assert await book.code_of("eth_getFilterChanges", used) == -32000
-    assert (rig.metrics.read("rpc_filters"), book.methods._weight, book.methods._feed._log_watchers) == (
-        0,
-        0,
-        0,
-    )
+    rig.now += IDLE_S + 1
+    assert (await refusal(rig, "eth_getFilterChanges", used)).code == -32000
+    assert (rig.metrics.read("rpc_filters"), rig.rpc.feed._log_watchers) == (0, 0)
 
 
-async def test_filters_are_bounded_in_number_and_weight(rig, monkeypatch):
-    """Too many, or too heavy together, are refused; idle ones make room."""
-    monkeypatch.setattr(filters, "MAX_FILTERS", 3)
-    book = Book(rig)
+async def test_filters_are_bounded_in_number_and_weight(monkeypatch):
+    """Too many, or too heavy together, are refused, naming the setting; idle ones make room."""
+    async with Rig(asking_world(), limits=RpcLimits(filters=3)) as rig:
+        for _ in range(3):
+            await rig.call("eth_newBlockFilter")
+        error = await refusal(rig, "eth_newBlockFilter")
+        assert (error.code, "(setting rpc_filters)" in error.message) == (-32005, True)
+        rig.now += IDLE_S + 1
+        await rig.call("eth_newBlockFilter")
+        monkeypatch.setattr(filter_book, "MAX_WEIGHT", 100)
+        heavy = {"address": ["0x" + f"{n:040x}" for n in range(100)]}
+        assert (await refusal(rig, "eth_newFilter", heavy)).code == -32005
+
+
+def rows(world):
+    """How many rows of filters are on disk."""
+    return len([key for key in world.store.rows if key.startswith(b"F")])
+
+
+async def test_filters_survive_a_restart(rig):
+    """The same ids tell on from where they were, each thing once; what was uninstalled stays gone."""
+    wanted, hashes = await rig.call("eth_newFilter", rig.mine), await rig.call("eth_newBlockFilter")
+    pending, gone = await rig.call("eth_newPendingTransactionFilter"), await rig.call("eth_newBlockFilter")
+    await block(rig, rig.question())
+    assert len(await rig.call("eth_getFilterChanges", wanted)) == 1
+    unpolled = await block(rig, rig.question())
+    await rig.call("eth_getFilterChanges", hashes)
+    await rig.call("eth_uninstallFilter", gone)
+    await rig.rpc.filters.close()
+    while_down = rig.world.run(rig.question())
+    async with Rig(rig.world) as again:
+        assert again.metrics.read("rpc_filters") == 3
+        (first, second) = await again.call("eth_getFilterChanges", wanted)
+        assert [first["blockHash"], second["blockHash"]] == [unpolled, "0x" + while_down.hash.hex()]
+        assert await again.call("eth_getFilterChanges", hashes) == ["0x" + while_down.hash.hex()]
+        assert await again.call("eth_getFilterChanges", pending) == []
+        assert (await refusal(again, "eth_getFilterChanges", gone)).message == "filter not found"
+        last = await block(again, rig.question())
+        assert [each["blockHash"] for each in await again.call("eth_getFilterChanges", wanted)] == [last]
+        assert await again.call("eth_getFilterChanges", hashes) == [last]
+        assert len(await again.call("eth_getFilterLogs", wanted)) == 1
+        assert await again.call("eth_uninstallFilter", wanted) is True
+    assert rows(rig.world) == 4  # two rows each of those that are left
+
+
+async def test_a_rewind_after_a_restart_is_told_as_removed(rig):
+    """What a client was told before the restart, and what leaves the chain after it, is told as removed."""
+    await block(rig, rig.question())
+    wanted = await rig.call("eth_newFilter", rig.mine)
+    hashes = await rig.call("eth_newBlockFilter")
+    await block(rig, rig.question())
+    (told,) = await rig.call("eth_getFilterChanges", wanted)
+    await rig.call("eth_getFilterChanges", hashes)
+    untold = rig.world.run(rig.question())
+    await rig.rpc.filters.close()
+    async with Rig(rig.world) as again:
+        again.executor.rewind(int(told["blockNumber"], 16) - 1)
+        rig.world.alice.nonce -= 2
+        new = await block(again, rig.world.accounts[1].sign(TO), rig.question())
+        removed, came = await again.call("eth_getFilterChanges", wanted)
+        assert removed == told | {"removed": True}
+        assert (came["removed"], came["blockHash"]) == (False, new)
+        assert await again.call("eth_getFilterChanges", hashes) == [new]
+        assert await again.call("eth_getFilterChanges", wanted) == []
+        assert untold.hash.hex() not in str(removed)
+
+
+async def test_what_was_never_told_is_no_removal(rig):
+    """A block that came while nobody polled, and left after the restart, is told neither as new nor as removed."""
+    wanted = await rig.call("eth_newFilter", rig.mine)
+    first = rig.world.run(rig.question())
+    rig.world.run(rig.question())
+    await rig.rpc.filters.close()
+    async with Rig(rig.world) as again:
+        again.executor.rewind(first.sealed.number)
+        await again.rpc.feed.look()
+        changes = await again.call("eth_getFilterChanges", wanted)
+        assert [(each["blockHash"], each["removed"]) for each in changes] == [
+            ("0x" + first.hash.hex(), False)
+        ]
+        assert await again.call("eth_getFilterChanges", wanted) == []
+
+
+async def test_a_restart_is_not_a_clients_idleness(rig):
+    """A filter goes on with the time it had left, and ends when that is over."""
+    wanted = await rig.call("eth_newBlockFilter")
+    rig.now = IDLE_S - 10
+    await rig.rpc.filters.close()
+    for left, there in ((4, True), (12, False)):  # seconds of the ten that are left
+        again = Rig(rig.world)
+        again.now = 5_000.0
+        async with again:
+            assert again.metrics.read("rpc_filters") == 1
+            again.now += left
+            if not there:
+                assert (await refusal(again, "eth_getFilterChanges", wanted)).message == "filter not found"
+
+
+async def test_filters_that_cannot_be_told_what_they_missed_end(rig):
+    """A filter whose last block has left the chain while nobody looked is gone: its client begins anew."""
+    wanted = await rig.call("eth_newBlockFilter")
+    await block(rig)
+    await rig.call("eth_getFilterChanges", wanted)
+    await rig.rpc.filters.close()
+    rig.executor.rewind(rig.executor.head.number - 1)
+    async with Rig(rig.world) as again:
+        assert (await refusal(again, "eth_getFilterChanges", wanted)).message == "filter not found"
+    assert rows(rig.world) == 0
+
+
+async def test_damaged_rows_are_dropped(rig):
+    """A row that does not read ends its filter alone."""
+    kept, broken = await rig.call("eth_newBlockFilter"), await rig.call("eth_newBlockFilter")
+    await rig.rpc.filters.close()
+    for prefix, value in ((b"Fd", b"{"), (b"Fc", b"short")):
+        batch = WriteBatch()
+        batch.put(prefix + bytes.fromhex(broken[2:]), value)
+        rig.world.store.write(batch, sync=False)
+        async with Rig(rig.world) as again:
+            assert await again.call("eth_getFilterChanges", kept) == []
+            assert (await refusal(again, "eth_getFilterChanges", broken)).message == "filter not found"
+
+
+async def test_a_fresh_feed_tells_a_rewind_from_its_fork(rig):
+    """A rewind below the block at which somebody began to listen tells the new branch only, not hundreds of blocks."""
     for _ in range(3):
-        await book.methods.new_block_filter([])
-    assert await book.code_of("eth_newBlockFilter") == -32005
-    book.now += IDLE_S + 1
-    await book.methods.new_block_filter([])
-    monkeypatch.setattr(filters, "MAX_WEIGHT", 100)
-    heavy = {"address": ["0x" + f"{n:040x}" for n in range(100)]}
-    assert await book.code_of("eth_newFilter", heavy) == -32005
+        rig.world.run()
+    hashes = await rig.call("eth_newBlockFilter")
+    rig.executor.rewind(rig.executor.head.number - 2)
+    new = [await block(rig, rig.world.accounts[1].sign(TO)), await block(rig)]
+    assert await rig.call("eth_getFilterChanges", hashes) == new
 
 
 async def test_kept_logs_are_bounded(rig, monkeypatch):

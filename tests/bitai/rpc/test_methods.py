@@ -5,6 +5,7 @@ import rlp
 from eth_account import Account as EthAccount
 from eth_utils import to_checksum_address
 
+from bitai.rpc.limits import RpcLimits
 from primitives.hashes import keccak256
 from tests.bitai.rig import Rig, RpcRefusal, asking_world
 from tests.bitai.rpc.ethereum_schema import HASH as HASH_FORM
@@ -197,17 +198,18 @@ async def test_wrong_log_ranges(rig, query, code):
     assert (await refusal(rig, "eth_getLogs", query)).code == code
 
 
-async def test_too_many_logs_name_a_range_that_passes(rig, monkeypatch):
+async def test_too_many_logs_name_a_range_that_passes(rig):
     """Over the limit the error says which range would do, and that range does."""
-    monkeypatch.setattr("bitai.rpc.methods_blocks.MAX_LOGS", 2)
-    error = await refusal(rig, "eth_getLogs", {"fromBlock": "0x0"})
-    assert error.code == -32005
-    *_, first, _, last = error.message.split()
-    assert await rig.call("eth_getLogs", {"fromBlock": first, "toBlock": last}) == []
-    assert len(await rig.call("eth_getLogs", {"fromBlock": "0x1", "toBlock": "0x1"})) > 2
-    monkeypatch.setattr("bitai.rpc.methods_blocks.MAX_LOG_BLOCKS", 2)
-    error = await refusal(rig, "eth_getLogs", {"fromBlock": "0x0"})
-    assert error.message.endswith("retry with 0x0 to 0x1")
+    async with Rig(rig.world, limits=RpcLimits(logs=2)) as few:
+        error = await refusal(few, "eth_getLogs", {"fromBlock": "0x0"})
+        assert error.code == -32005
+        assert "(setting rpc_logs)" in error.message
+        *_, first, _, last = error.message.split()
+        assert await few.call("eth_getLogs", {"fromBlock": first, "toBlock": last}) == []
+        assert len(await few.call("eth_getLogs", {"fromBlock": "0x1", "toBlock": "0x1"})) > 2
+    async with Rig(rig.world, limits=RpcLimits(log_blocks=2)) as short:
+        error = await refusal(short, "eth_getLogs", {"fromBlock": "0x0"})
+        assert error.message.endswith("(setting rpc_log_blocks); retry with 0x0 to 0x1")
 
 
 async def test_accounts_and_storage(rig):

@@ -10,6 +10,7 @@ from aiohttp import ClientSession, web
 
 from bitai.rpc.framing import MAX_BODY_BYTES
 from bitai.rpc.head_feed import HeadFeed
+from bitai.rpc.limits import RpcLimits
 from bitai.rpc.pending_feed import PendingFeed
 from bitai.rpc.server import RpcServer, ServerOptions
 from bitai.rpc.site import RpcSite
@@ -234,15 +235,17 @@ async def test_every_failure_has_its_code(error, code):
         assert reply["error"]["data"] == {"code": error.code}
 
 
-async def test_a_call_that_hangs_is_given_up(monkeypatch):
-    """After the limit the caller hears that it took too long."""
-    monkeypatch.setattr("bitai.rpc.server.CALL_TIMEOUT_S", 0.02)
+async def test_a_call_that_hangs_is_given_up():
+    """After the limit the caller hears that it took too long, and which setting bounds that."""
 
     async def hanging(params):
         await asyncio.sleep(60)
 
-    _, reply = await ask(serve({"hanging": hanging}), "hanging")
-    assert reply["error"]["code"] == -32005
+    _, reply = await ask(serve({"hanging": hanging}, limits=RpcLimits(call_seconds=0.02)), "hanging")
+    assert reply["error"] == {
+        "code": -32005,
+        "message": "call took longer than 0.02 s (setting rpc_call_seconds)",
+    }
 
 
 async def test_workers_are_bounded():

@@ -10,6 +10,7 @@ from aiohttp import ClientSession, WSMsgType
 
 from bitai.rpc import sockets, subscriptions
 from bitai.rpc.framing import Call
+from bitai.rpc.limits import RpcLimits
 from bitai.rpc.pending_feed import PendingNews
 from bitai.rpc.subscriptions import Subscriptions
 from bitai.rpc.workers import Workers
@@ -330,9 +331,9 @@ async def test_one_reply_may_be_larger_than_the_outbox(rig, monkeypatch):
         assert len((await client.call("eth_getBlockByNumber", "latest", False))["logsBloom"]) == 514
 
 
-async def test_sockets_are_bounded(rig, monkeypatch):
+async def test_sockets_are_bounded(rig):
     """Beyond so many connections the next is refused by HTTP, and one that leaves makes room."""
-    monkeypatch.setattr("bitai.rpc.server.MAX_SOCKETS", 1)
+    rig.rpc.server.limits = RpcLimits(sockets=1)
     async with ClientSession() as session:
         async with connect(rig) as client:
             await client.call("eth_chainId")
