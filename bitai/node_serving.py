@@ -95,10 +95,11 @@ async def serve_rpc(
         sender=sender,
         facts=facts,
         bitcoin=facts,
-        # A neuron's work for a call is paid by nobody, so strangers cannot ask for it.
+        # A neuron's work for a call is paid by nobody, and so is a trace: strangers cannot ask for them.
         neurons=dispatcher if is_loopback(config.rpc_bind) else None,
         limits=limits,
         workers=Workers(waiting=limits.waiting_calls),
+        traces=backend if is_loopback(config.rpc_bind) else None,
     )
     # A page that rebinds its name to loopback is kept out by the Host header; a public node has many names.
     hosts = LOOPBACK_NAMES if is_loopback(config.rpc_bind) else ANY_NAME

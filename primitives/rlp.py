@@ -15,7 +15,8 @@ MAX_ITEMS: Final = 1_000_000
 """Strings and lists together; an empty list costs 1 byte on the wire and 64 bytes in memory."""
 
 _STRING: Final = 0x80
-_LIST: Final = 0xC0
+LIST_PREFIX: Final = 0xC0
+"""A first byte from here on begins a list."""
 _SHORT: Final = 55
 _SHORT_PREFIXES: Final = tuple(bytes([_STRING + length]) for length in range(_SHORT + 1))
 
@@ -34,7 +35,13 @@ def encode(item: Encodable) -> bytes:
         else:
             parts.append(encode(element))
     payload = b"".join(parts)
-    return _prefix(len(payload), _LIST) + payload
+    return _prefix(len(payload), LIST_PREFIX) + payload
+
+
+def join(encoded: Sequence[bytes]) -> bytes:
+    """Return the encoding of a list of items that are encoded already."""
+    payload = b"".join(encoded)
+    return _prefix(len(payload), LIST_PREFIX) + payload
 
 
 def decode(data: bytes | memoryview, max_bytes: int = MAX_BYTES) -> Item:
@@ -110,11 +117,11 @@ class _Decoder:
         first = self._data[offset]
         if first < _STRING:
             return self._data[offset : offset + 1], offset + 1
-        if first < _LIST:
+        if first < LIST_PREFIX:
             start, stop = self._span(offset, end, _STRING)
             self._require_long_form(first, start, stop)
             return self._data[start:stop], stop
-        start, stop = self._span(offset, end, _LIST)
+        start, stop = self._span(offset, end, LIST_PREFIX)
         return self._elements(start, stop, depth + 1), stop
 
     def _elements(self, start: int, stop: int, depth: int) -> list[Item]:

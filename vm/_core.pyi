@@ -757,6 +757,63 @@ def plain_transaction(
     `max_fee`: also the gas price. `raw`: what the transactions root commits to.
     """
 
+# --- traces ---------------------------------------------------------------------------------------
+
+def trace_block(
+    state: State,
+    rules: Rules,
+    env: BlockEnv,
+    host: Host,
+    transactions: Sequence[Transaction | SystemTransaction],
+    request: bytes,
+    *,
+    block_hash: bytes,
+    gas_used: Sequence[int],
+    only: int | None = None,
+    limit_bytes: int,
+    limit_ms: int,
+) -> bytes:
+    """Run a block's transactions again on the state before it; the JSON of what they did.
+
+    `request` is JSON: {"debug": geth's options}, {"parity": ["trace", "vmTrace", "stateDiff"]}, "localized"
+    (a flat list) or "operations" (Otterscan's). All transactions make an array, `only` one its trace alone.
+    `gas_used`: of the receipts. CoreError trace.diverged if a transaction does not run as it ran,
+    trace.too_large, trace.timeout, trace.options, trace.no_such_tracer.
+    """
+
+def trace_call(
+    state: State,
+    rules: Rules,
+    env: BlockEnv,
+    host: Host,
+    message: Message,
+    request: bytes,
+    *,
+    answers: Answers | None = None,
+    missing: Missing = "park",
+    overrides: Sequence[AccountOverride] = (),
+    amidst: tuple[BlockEnv, Sequence[Transaction | SystemTransaction]] | None = None,
+    limit_bytes: int,
+    limit_ms: int,
+) -> tuple[bytes | None, CallResult]:
+    """Run `message` as `call` does; the JSON of what it did, None if it is "parked" or "invalid".
+
+    `amidst`: a block that `state` is before, and its transactions that run first.
+    """
+
+def create_access_list(
+    state: State,
+    rules: Rules,
+    env: BlockEnv,
+    host: Host,
+    message: Message,
+    *,
+    answers: Answers | None = None,
+    missing: Missing = "park",
+    overrides: Sequence[AccountOverride] = (),
+) -> tuple[list[tuple[bytes, list[bytes]]], CallResult]:
+    """(address, slots) that `message` touches, and what it does with this list (EIP-2930)."""
+
 # --- hashing and tries ----------------------------------------------------------------------------
 
 def keccak256(data: bytes) -> bytes: ...

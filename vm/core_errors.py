@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from primitives.errors import BitaiError, InvalidInput, InvariantViolation, Temporary
+from primitives.errors import BitaiError, InvalidInput, InvariantViolation, Rejected, Temporary
 from vm._core import CoreError
 
 _KINDS: Final[dict[str, type[BitaiError]]] = {
@@ -13,6 +13,10 @@ _KINDS: Final[dict[str, type[BitaiError]]] = {
     "header.malformed": InvariantViolation,
     "receipts.malformed": InvariantViolation,
     "tx.malformed": InvalidInput,
+    "trace.options": InvalidInput,
+    "trace.no_such_tracer": InvalidInput,
+    "trace.too_large": Rejected,
+    "trace.timeout": Rejected,
 }
 
 

@@ -29,6 +29,7 @@ from vm.schema import BlockId
 from vm.simulation import Simulator
 from vm.spec import ChainSpec
 from vm.store import KeyValueStore, WriteBatch
+from vm.tracing import Tracer
 from vm.types import BlockData, HeadInfo, InferenceRecord, L1Origin, Outcome, Skipped, SystemTransaction
 from vm.views import LiveState, StateView, StateViews
 
@@ -75,6 +76,7 @@ class Executor:
         self.history = History(store)
         self._views = StateViews(store, self._live)
         self.simulator = Simulator(self._rules, self.chain, lane=inference, neurons=self._neurons)
+        self.tracer = Tracer(self._rules, self.chain, self.view, lane=inference, neurons=self._neurons)
 
     @property
     def head(self) -> HeadInfo:

@@ -134,6 +134,25 @@ class Simulator:
             raise Temporary("core.stale", "the state moved while it was simulated on; try again")
         return done
 
+    def access_list(
+        self, view: StateView, message: "Message", options: CallOptions | None = None
+    ) -> "tuple[list[tuple[bytes, list[bytes]]], CallResult]":
+        """Return the accounts and slots that a message touches (EIP-2930), and its result with that list."""
+        how = options or CallOptions()
+        environment = how.environment or self._environment(view)
+        return view.ask(
+            lambda state: _core.create_access_list(
+                state,
+                self._rules,
+                environment,
+                self._host(state, environment),
+                message,
+                answers=how.answers,
+                missing=how.missing,
+                overrides=how.overrides,
+            )
+        )
+
     def _environment(self, view: StateView) -> "BlockEnv":
         header = self._chain.header(view.number)
         if header is None or header.hash != view.hash:

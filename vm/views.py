@@ -109,6 +109,16 @@ class StateView:
             return question(pinned.state)
 
 
+    def hold(self, question: "Callable[[State], T]") -> T:
+        """Put a long question to a state that stays where it is though the head moves: it never starts again.
+
+        Raises as `ask` does.
+        """
+        with translated():
+            pinned = self._views.pinned(self.number, self.hash)  # held until the answer is there
+            return question(pinned.state)
+
+
 class StateViews:
     """Opens views of the states that the store still holds."""
 

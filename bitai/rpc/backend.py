@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from primitives.ids import Hash32
     from vm._core import Answers, CallResult, Header, Receipt, SimulatedChain
     from vm.executor import Executor
+    from vm.tracing import TraceOptions
     from vm.views import StateView
 
 T = TypeVar("T")
@@ -120,6 +121,32 @@ class ChainBackend:
         """Do `work` on a chain of blocks that nobody keeps; blocking."""
         plan = ChainPlan(hashes, validate=validate, trace_transfers=trace_transfers)
         return self._executor.simulator.simulate(self._executor.view(number), plan, work)
+
+    def access_list(
+        self, simulation: Simulation, answers: Answers | None = None
+    ) -> tuple[list[tuple[bytes, list[bytes]]], CallResult]:
+        """Find what a message touches; blocking."""
+        view = self._executor.view(simulation.number)
+        options = self._options(simulation, answers)
+        return self._executor.simulator.access_list(view, _to_core(simulation.message), options)
+
+    def trace_block(self, number: int, options: TraceOptions, only: int | None = None) -> bytes:
+        """Trace a block's transactions, or one; blocking."""
+        return self._executor.tracer.block(number, options, only)
+
+    def trace_call(
+        self,
+        simulation: Simulation,
+        options: TraceOptions,
+        answers: Answers | None = None,
+        before: int | None = None,
+    ) -> tuple[bytes | None, CallResult]:
+        """Trace a message after a block, or before its transaction at `before`; blocking."""
+        tracer, message = self._executor.tracer, _to_core(simulation.message)
+        how = self._options(simulation, answers)
+        if before is not None:
+            return tracer.call_amidst((simulation.number, before), message, options, how)
+        return tracer.call(simulation.number, message, options, how)
 
     def _options(self, simulation: Simulation, answers: Answers | None) -> CallOptions:
         environment = None

@@ -1,7 +1,8 @@
 """What the methods ask of the node: reading the chain, running calls, sending into it, and facts about it.
 
 Who composes a node makes `Context(blocks, states, simulator, sender, facts)`; a `ChainBackend` is the first
-three. `neurons` is there only where calls may ask neurons that nobody pays (a node that strangers cannot reach).
+three. `neurons` is there only where calls may ask neurons that nobody pays (a node that strangers cannot reach), and so is
+`traces`: a trace costs as much as its block.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         SimulatedChain,
         Transaction,
     )
+    from vm.tracing import TraceOptions
 
 T = TypeVar("T")
 
@@ -149,6 +151,30 @@ class Simulator(Protocol):
         """Do `work` on blocks over the state after a block; again if the head moves. `hashes`: what it has made."""
         ...
 
+    def access_list(
+        self, simulation: Simulation, answers: Answers | None = None
+    ) -> tuple[list[tuple[bytes, list[bytes]]], CallResult]:
+        """Return the accounts and slots that a message touches, and its result with that list."""
+        ...
+
+
+class TraceSource(Protocol):
+    """Runs what has run, and messages, before a watcher; blocking."""
+
+    def trace_block(self, number: int, options: TraceOptions, only: int | None = None) -> bytes:
+        """Return the JSON of a block's transactions, or of one. Errors: `Rejected` "trace.*", "state.pruned"."""
+        ...
+
+    def trace_call(
+        self,
+        simulation: Simulation,
+        options: TraceOptions,
+        answers: Answers | None = None,
+        before: int | None = None,
+    ) -> tuple[bytes | None, CallResult]:
+        """Return the JSON of a message, None if it did not run; `before`: amidst the block, at this index."""
+        ...
+
 
 class Sender(Protocol):
     """Takes signed transactions and knows the ones that wait; belongs to the event loop."""
@@ -239,6 +265,7 @@ class Context:
     bitcoin: BitcoinFacts
     neurons: NeuronAsker | None = None
     limits: RpcLimits = field(default_factory=RpcLimits)
+    traces: TraceSource | None = None
     workers: Workers = field(default_factory=Workers)
 
     def require_number(self, block: BlockId) -> int:

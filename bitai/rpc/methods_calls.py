@@ -51,7 +51,11 @@ class CallMethods:
 
     def table(self) -> dict[str, Method]:
         """Return method name -> implementation."""
-        return {"eth_call": self.call, "eth_estimateGas": self.estimate}
+        return {
+            "eth_call": self.call,
+            "eth_estimateGas": self.estimate,
+            "eth_createAccessList": self.create_access_list,
+        }
 
     async def call(self, params: list[Any]) -> str:
         """eth_call(message, block, accounts to override, block to override)."""
@@ -64,16 +68,39 @@ class CallMethods:
         require_count(params, 1, 4)
         return _least_gas(await self._run(params, self._estimate))
 
+    async def create_access_list(self, params: list[Any]) -> dict[str, Any]:
+        """eth_createAccessList(message, block, accounts to override): also of a call that fails."""
+        require_count(params, 1, 3)
+        found: list[tuple[bytes, list[bytes]]] = []
+
+        def run(simulation: Simulation, answers: Answers) -> Ran:
+            found[:], result = self._context.simulator.access_list(simulation, answers)
+            return None, result
+
+        _, result = await self._run(params, run)
+        if result.kind in {"parked", "invalid"}:
+            raise failure(result)
+        shown: dict[str, Any] = {
+            "accessList": [
+                {"address": data(address), "storageKeys": [data(slot) for slot in slots]}
+                for address, slots in found
+            ],
+            "gasUsed": quantity(result.gas_used),
+        }
+        if result.kind != "success":
+            shown["error"] = failure(result).message
+        return shown
+
     async def estimate_call(self, message: CallObject) -> str:
         """Estimate a message that has been read already, on the head's state."""
 
         def begin() -> tuple[Simulation, Ran]:
             simulation = Simulation(self._context.require_number(LATEST), message)
-            self._require_sendable(simulation)
+            self.require_sendable(simulation)
             return simulation, self._estimate(simulation, {})
 
         simulation, ran = await self._context.workers.run(begin)
-        return _least_gas(await self._answered(simulation, self._estimate, ran))
+        return _least_gas(await self.answered(simulation, self._estimate, ran))
 
     def _call(self, simulation: Simulation, answers: Answers) -> Ran:
         """Call at the price that the message would pay in its block, not at the most that it would."""
@@ -95,9 +122,10 @@ class CallMethods:
     async def _run(self, params: list[Any], run: Run) -> Ran:
         """Run, fetch the answer that was missing, and run again with it, within bounds of time and work."""
         simulation, ran = await self._context.workers.run(self._begin, params, run)
-        return await self._answered(simulation, run, ran)
+        return await self.answered(simulation, run, ran)
 
-    async def _answered(self, simulation: Simulation, run: Run, ran: Ran) -> Ran:
+    async def answered(self, simulation: Simulation, run: Run, ran: Ran) -> Ran:
+        """Fetch the answers that a run missed, and run again with them."""
         return await self._rounds.finish(ran, lambda answers: run(simulation, answers), lambda each: each[1])
 
     def _begin(self, params: list[Any], run: Run) -> tuple[Simulation, Ran]:
@@ -107,10 +135,10 @@ class CallMethods:
         block = parse_block_override(params[3] if len(params) > 3 else None)
         number = self._context.require_number(block_param(params, 1))
         simulation = Simulation(number, message, accounts, block)
-        self._require_sendable(simulation)
+        self.require_sendable(simulation)
         return simulation, run(simulation, {})
 
-    def _require_sendable(self, simulation: Simulation) -> None:
+    def require_sendable(self, simulation: Simulation) -> None:
         """Refuse what a call says of its transaction that no block like this one could take."""
         message = simulation.message
         here = self._context.facts.chain_id
@@ -144,18 +172,23 @@ def require_success(result: CallResult) -> bytes:
     """Return what a call returned, or raise what its caller sees."""
     if result.kind == "success":
         return result.output
+    raise failure(result)
+
+
+def failure(result: CallResult) -> RpcError:
+    """Return what the caller of a call that failed sees."""
     if result.kind == "revert":
         reason = revert_reason(result.output)
         message = "execution reverted" + (f": {reason}" if reason else "")
-        raise RpcError(EXECUTION_REVERTED, message, data(result.output))
+        return RpcError(EXECUTION_REVERTED, message, data(result.output))
     if result.kind == "parked":
-        raise RpcError(
+        return RpcError(
             UNAVAILABLE,
             "the call asks a neuron model, which this node has answered inside transactions only",
             {"code": result.code or "infer.parked"},
         )
     code = result.code or "call.failed"
-    raise refusal(code, "" if result.kind == "invalid" else code.rpartition(".")[2].replace("_", " "))
+    return refusal(code, "" if result.kind == "invalid" else code.rpartition(".")[2].replace("_", " "))
 
 
 def revert_reason(output: bytes) -> str:

@@ -45,6 +45,9 @@ _CODES: Final[dict[str, int]] = {
     "infer.queue_full": LIMIT_EXCEEDED,
     "pool.sender_full": LIMIT_EXCEEDED,
     "params.invalid": INVALID_PARAMS,
+    "trace.options": INVALID_PARAMS,
+    "trace.too_large": LIMIT_EXCEEDED,
+    "trace.timeout": LIMIT_EXCEEDED,
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from bitai.rpc.filter_book import FilterBook
 from bitai.rpc.filters import FilterMethods
@@ -11,6 +11,7 @@ from bitai.rpc.head_feed import HeadFeed
 from bitai.rpc.methods_bitai import BitaiMethods
 from bitai.rpc.methods_blocks import BlockMethods
 from bitai.rpc.methods_calls import CallMethods
+from bitai.rpc.methods_debug import DebugMethods
 from bitai.rpc.methods_discover import DiscoverMethods
 from bitai.rpc.methods_fees import FeeMethods
 from bitai.rpc.methods_fill import FillMethods
@@ -24,12 +25,13 @@ from bitai.rpc.server import RpcServer
 from bitai.rpc.simulate import Budget
 from bitai.rpc.subscriptions import METHODS as SOCKET_METHODS
 from bitai.rpc.sync_feed import SyncFeed
+from bitai.rpc.traces import Traces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bitai.metrics import Metrics
-    from bitai.rpc.context import Context
+    from bitai.rpc.context import Context, Method
     from bitai.rpc.filter_rows import FilterRows
     from bitai.rpc.server import ServerOptions
 
@@ -41,6 +43,20 @@ class RpcService(NamedTuple):
     feed: HeadFeed
     filters: FilterBook
     """To open before the chain moves, and to close before its database does."""
+
+
+class Part(Protocol):
+    """A group of methods."""
+
+    def table(self) -> dict[str, Method]:
+        """Return method name -> implementation."""
+        ...
+
+
+def trace_methods(context: Context, calls: CallMethods, traces: Traces) -> tuple[Part, ...]:
+    """Return the groups that run the chain again, which is not for strangers to ask."""
+    debug = DebugMethods(context, calls, traces)
+    return (debug,)
 
 
 def build_rpc(
@@ -61,7 +77,7 @@ def build_rpc(
     rounds = NeuronRounds(context)
     calls = CallMethods(context, rounds)
     sending = SendMethods(context, blocks, feed)
-    parts = (
+    parts: tuple[Part, ...] = (
         IdentityMethods(context),
         FeeMethods(context),
         blocks,
@@ -73,6 +89,8 @@ def build_rpc(
         FilterMethods(context, blocks, feed, book),
         BitaiMethods(context),
     )
+    if context.traces is not None:
+        parts += trace_methods(context, calls, Traces(context, context.traces))
     methods = {name: method for part in parts for name, method in part.table().items()}
     methods |= DiscoverMethods({*methods, *SOCKET_METHODS}).table()
     server = RpcServer(

@@ -200,6 +200,7 @@ class Rig:
             bitcoin=self.facts,
             neurons=self.dispatcher if neurons else None,
             limits=limits or RpcLimits(),
+            traces=self.backend,
         )
         self.now = 0.0
         rows = FilterRows(self.world.store)

@@ -2,6 +2,7 @@
 //!
 //! `vm/_core.pyi` is its contract. Dependencies between the modules go down this list:
 //!
+//! - `trace`: what transactions and calls did, for debug_*, trace_* and ots_*
 //! - `exec`: transactions of one block, calls, estimates
 //! - `plain`: the same under plain Ethereum's rules, for the test doors
 //! - `block`: header, receipts, seal, genesis, undo
@@ -22,6 +23,7 @@ mod keys;
 mod plain;
 mod rules;
 mod state;
+mod trace;
 mod trie;
 mod tx;
 
@@ -95,6 +97,9 @@ fn add_functions(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(infer::request::request_hash, module)?)?;
     module.add_function(wrap_pyfunction!(exec::call::call_message, module)?)?;
     module.add_function(wrap_pyfunction!(exec::estimate::estimate_gas, module)?)?;
+    module.add_function(wrap_pyfunction!(trace::block::trace_block, module)?)?;
+    module.add_function(wrap_pyfunction!(trace::call::trace_call, module)?)?;
+    module.add_function(wrap_pyfunction!(trace::access::create_access_list, module)?)?;
     module.add_function(wrap_pyfunction!(hashing::keccak256_one, module)?)?;
     module.add_function(wrap_pyfunction!(hashing::keccak256_many, module)?)?;
     module.add_function(wrap_pyfunction!(hashing::ordered_root, module)?)

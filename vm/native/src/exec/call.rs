@@ -7,13 +7,16 @@ use alloy_primitives::{Address, Bytes, Log, TxKind, U256};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use revm::Database;
+use revm::context::result::InvalidTransaction;
 use revm::context::result::{ExecutionResult, HaltReason, Output};
 use revm::context::{CfgEnv, Journal, TxEnv};
 use revm::context_interface::JournalTr;
+use revm::inspector::NoOpInspector;
 use revm::primitives::AddressMap;
-use revm::state::Bytecode;
+use revm::state::{Bytecode, EvmState};
 
-use super::evm::{Error, Executed, UserHandler, build, configuration};
+use super::evm::{Error, Executed, UserHandler, Watch, configuration, watched};
 use super::executor::{parse_answers, parse_missing};
 use super::outcome::{code_of, cost};
 use crate::block::receipt::LogView;
@@ -164,33 +167,60 @@ impl Simulation {
     }
 
     /// Runs the call with a gas limit; the lane comes back with what it learnt.
-    pub(crate) fn run(
+    pub(crate) fn run(&self, snapshot: Snapshot, lane: Lane, gas_limit: u64) -> Result<(CallResult, Lane)> {
+        let seen = self.observe(self.reader(snapshot), lane, gas_limit, NoOpInspector)?;
+        let mut lane = seen.lane;
+        let result = CallResult::concluded(seen.executed, &mut lane)?;
+        // The block of a call is thrown away, and so is what the turn spent of its budgets.
+        lane.turn = Turn::default();
+        Ok((result, lane))
+    }
+
+    /// The state that the call runs on.
+    pub(crate) fn reader(&self, snapshot: Snapshot) -> Reader {
+        Reader::new(snapshot, self.callbacks.clone()).with_overrides(self.overrides.clone())
+    }
+
+    /// Runs the call before a watcher.
+    pub(crate) fn observe<W: Watch>(
         &self,
-        snapshot: Snapshot,
+        mut reader: Reader,
         mut lane: Lane,
         gas_limit: u64,
-    ) -> Result<(CallResult, Lane)> {
+        watcher: W,
+    ) -> Result<Seen<W>> {
         lane.begin(self.missing, self.answers.clone(), Some(0));
-        let reader =
-            Reader::new(snapshot.clone(), self.callbacks.clone()).with_overrides(self.overrides.clone());
-        let mut evm = build(Journal::new(reader), lane, &self.env, self.cfg.clone());
-        let balance = self.sender_balance(&snapshot)?;
+        let balance = reader.basic(self.tx.caller)?.map_or(U256::ZERO, |account| account.balance);
         let needed = if self.check_balance {
             cost(gas_limit, self.tx.gas_price, self.tx.value)
         } else {
             Some(self.tx.value)
         };
         if needed.is_none_or(|needed| needed > balance) {
-            return Ok((CallResult::invalid("tx.insufficient_funds"), evm.ctx.chain));
+            let fee = Box::new(needed.unwrap_or(U256::MAX));
+            let lack = InvalidTransaction::LackOfFundForMaxFee { fee, balance: Box::new(balance) };
+            let executed = Err(Error::Transaction(lack));
+            return Ok(Seen { executed, lane, watcher, state: EvmState::default(), reader });
         }
+        let mut evm = watched(Journal::new(reader), lane, &self.env, self.cfg.clone(), watcher);
         evm.ctx.tx = TxEnv { gas_limit, ..self.tx.clone() };
         let executed = UserHandler::transact(&mut evm);
-        let mut lane = evm.ctx.chain;
-        let result = CallResult::concluded(executed, &mut lane)?;
-        // The block of a call is thrown away, and so is what the turn spent of its budgets.
-        lane.turn = Turn::default();
-        Ok((result, lane))
+        evm.inspector.verdict()?;
+        let state = evm.ctx.journaled_state.finalize();
+        let (lane, reader) = (evm.ctx.chain, evm.ctx.journaled_state.database);
+        Ok(Seen { executed, lane, watcher: evm.inspector, state, reader })
     }
+}
+
+/// A call that was watched.
+pub(crate) struct Seen<W> {
+    pub(crate) executed: Executed,
+    /// As it is after the call: [`CallResult::concluded`] reads why it stopped.
+    pub(crate) lane: Lane,
+    pub(crate) watcher: W,
+    /// What it changed; the reader still tells how it was before.
+    pub(crate) state: EvmState,
+    pub(crate) reader: Reader,
 }
 
 /// Configuration of calls: no fee, no nonce, any sender.

@@ -44,6 +44,11 @@ pub(crate) trait Watch: Inspector<Context, EthInterpreter> + Sized {
     {
         handler.inspect_run(evm)
     }
+
+    /// Fails if the watcher made the transaction end.
+    fn verdict(&self) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 impl Watch for NoOpInspector {

@@ -29,6 +29,24 @@ pub(crate) fn decode(calldata: &[u8]) -> Option<Arguments<'_>> {
     })
 }
 
+/// Encodes the calldata that [`decode`] reads.
+pub(crate) fn encode_call(arguments: &Arguments<'_>) -> Bytes {
+    let Arguments { model_id, input, params, max_output } = arguments;
+    let number = |value: u64| U256::from(value).to_be_bytes::<32>();
+    let params_at = 160 + input.len().div_ceil(32) * 32;
+    let mut data = SELECTOR.to_vec();
+    data.extend_from_slice(model_id.as_slice());
+    for value in [128, params_at as u64, u64::from(*max_output)] {
+        data.extend_from_slice(&number(value));
+    }
+    for bytes in [input, params] {
+        data.extend_from_slice(&number(bytes.len() as u64));
+        data.extend_from_slice(bytes);
+        data.resize(data.len() + bytes.len().next_multiple_of(32) - bytes.len(), 0);
+    }
+    data.into()
+}
+
 /// Encodes `(uint8 status, bytes output)`.
 pub(crate) fn encode_answer(status: u8, output: &[u8]) -> Bytes {
     let padded = output.len().div_ceil(32) * 32;
@@ -58,7 +76,7 @@ fn byte_string(body: &[u8], head: usize) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arguments, SELECTOR, decode, encode_answer};
+    use super::{Arguments, SELECTOR, decode, encode_answer, encode_call};
     use alloy_primitives::{B256, keccak256};
 
     fn call(words: &[u64], tail: &[u8]) -> Vec<u8> {
@@ -94,6 +112,15 @@ mod tests {
         assert!(decode(&call(&[7, 128, 160, 1, u64::MAX, 0], &[])).is_none(), "length outside");
         assert!(decode(&good[1..]).is_none(), "selector");
         assert!(decode(&[]).is_none());
+    }
+
+    #[test]
+    fn what_is_encoded_decodes_to_the_same() {
+        for (input, params) in [(&[1u8; 33][..], &[][..]), (&[], &[2; 32]), (&[3; 64], &[4; 1])] {
+            let arguments = Arguments { model_id: B256::repeat_byte(5), input, params, max_output: 77 };
+            let data = encode_call(&arguments);
+            assert_eq!(decode(&data), Some(arguments));
+        }
     }
 
     #[test]

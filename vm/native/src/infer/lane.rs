@@ -64,6 +64,14 @@ pub(crate) enum Asked {
     Stop,
 }
 
+/// What the last call came to, for whoever watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) model_id: B256,
+    pub(crate) gas: u64,
+    pub(crate) status: u8,
+}
+
 /// What one transaction has asked so far.
 #[derive(Default)]
 pub(crate) struct Turn {
@@ -73,6 +81,7 @@ pub(crate) struct Turn {
     /// Neuron-tier calls, in call order.
     pub(crate) requests: Vec<Request>,
     pub(crate) stop: Option<Stop>,
+    pub(crate) told: Option<Told>,
     macs: [u64; 2],
     /// What the running call costs if it gets no answer.
     base_gas: u64,
@@ -145,8 +154,28 @@ impl Lane {
         self.rules.mac_limit(tier).saturating_sub(self.macs_used[tier as usize])
     }
 
+    /// What is known of a model that was asked in this block.
+    pub(crate) fn known_facts(&self, model_id: &B256) -> Option<ModelFacts> {
+        self.models.get(model_id).copied().flatten()
+    }
+
     /// One call with `gas_left` gas.
     pub(crate) fn ask(
+        &mut self,
+        model_id: B256,
+        input: &[u8],
+        params: &[u8],
+        max_output: u32,
+        gas_left: u64,
+    ) -> Asked {
+        let asked = self.decide(model_id, input, params, max_output, gas_left);
+        if let Asked::Answer { gas, status, .. } = &asked {
+            self.turn.told = Some(Told { model_id, gas: *gas, status: *status });
+        }
+        asked
+    }
+
+    fn decide(
         &mut self,
         model_id: B256,
         input: &[u8],

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use revm::Database;
 use revm::primitives::{AddressMap, AddressSet, HashMap};
-use revm::state::{AccountInfo, Bytecode};
+use revm::state::{AccountInfo, Bytecode, EvmState};
 
 use super::account::Account;
 use super::store::Snapshot;
@@ -26,6 +26,43 @@ pub(crate) struct Override {
     pub(crate) storage_diff: HashMap<U256, U256>,
 }
 
+/// What transactions before the one that runs have made of the snapshot.
+#[derive(Clone, Default)]
+pub(crate) struct Layer {
+    accounts: AddressMap<LayerAccount>,
+}
+
+#[derive(Clone, Default)]
+struct LayerAccount {
+    /// None: there is no such account any more.
+    info: Option<AccountInfo>,
+    /// Slots below count no more: the account was made or destroyed here.
+    fresh: bool,
+    slots: HashMap<U256, U256>,
+}
+
+impl Layer {
+    /// Lays a transaction's changes over it.
+    pub(crate) fn apply(&mut self, state: EvmState) {
+        for (address, account) in state {
+            if !account.is_touched() {
+                continue;
+            }
+            let entry = self.accounts.entry(address).or_default();
+            let gone = account.is_selfdestructed() || account.is_empty();
+            if gone || account.is_created() {
+                entry.fresh = true;
+                entry.slots.clear();
+            }
+            entry.info = (!gone).then_some(account.info);
+            if !gone {
+                let slots = account.storage.into_iter();
+                entry.slots.extend(slots.map(|(slot, value)| (slot, value.present_value)));
+            }
+        }
+    }
+}
+
 /// Reads a snapshot for revm and keeps the originals.
 ///
 /// revm's journal holds what a block has changed so far and asks here only once for each thing.
@@ -39,6 +76,7 @@ pub(crate) struct Reader {
     /// Accounts whose storage was replaced as a whole, for simulations that compute a root.
     pub(crate) replaced: AddressSet,
     guards_storage: bool,
+    pub(crate) layer: Layer,
 }
 
 impl Reader {
@@ -52,6 +90,7 @@ impl Reader {
             overrides: AddressMap::default(),
             replaced: AddressSet::default(),
             guards_storage: false,
+            layer: Layer::default(),
         }
     }
 
@@ -91,6 +130,16 @@ impl Reader {
         info
     }
 
+    /// An account without overrides.
+    fn account(&mut self, address: Address) -> Result<Option<AccountInfo>> {
+        if let Some(entry) = self.layer.accounts.get(&address) {
+            return Ok(entry.info.clone());
+        }
+        let account = self.snapshot.account(&address)?;
+        self.accounts.insert(address, account);
+        Ok(account.map(|account| self.info(&account)))
+    }
+
     fn ask_block_hash(&self, number: u64) -> Result<B256> {
         Python::attach(|py| {
             let answer = self.callbacks.block_hash.call1(py, (number,))?;
@@ -108,12 +157,11 @@ impl Database for Reader {
     type Error = Failure;
 
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>> {
-        let account = self.snapshot.account(&address)?;
-        self.accounts.insert(address, account);
+        let account = self.account(address)?;
         let Some(replaced) = self.overrides.get(&address) else {
-            return Ok(account.map(|account| self.info(&account)));
+            return Ok(account);
         };
-        let mut info = account.unwrap_or(Account::EMPTY).info();
+        let mut info = account.unwrap_or_default();
         info.balance = replaced.balance.unwrap_or(info.balance);
         info.nonce = replaced.nonce.unwrap_or(info.nonce);
         if let Some(code) = &replaced.code {
@@ -134,6 +182,14 @@ impl Database for Reader {
             }
             if let Some(storage) = &replaced.storage {
                 return Ok(storage.get(&slot).copied().unwrap_or_default());
+            }
+        }
+        if let Some(entry) = self.layer.accounts.get(&address) {
+            if let Some(value) = entry.slots.get(&slot) {
+                return Ok(*value);
+            }
+            if entry.fresh {
+                return Ok(U256::ZERO);
             }
         }
         let value = self.snapshot.slot(&address, &slot)?;
