@@ -172,15 +172,11 @@ class Tracer:
         found: list[_core.Transaction | _core.SystemTransaction] = list(decoded)
         for each in users:
             if isinstance(each, tuple):
-                raise InvariantViolation(
-                    "store.corrupt", f"a stored transaction does not decode: {each[1]}"
-                )
+                raise InvariantViolation("store.corrupt", f"a stored transaction does not decode: {each[1]}")
             found.append(each)
         return found
 
-    def _host(
-        self, state: "State", environment: "BlockEnv", answers: "Mapping[Asked, Answer]"
-    ) -> "Host":
+    def _host(self, state: "State", environment: "BlockEnv", answers: "Mapping[Asked, Answer]") -> "Host":
         origin_height = int.from_bytes(environment.extra_data, "big")
         models = ModelView(state.storage, self._neurons, origin_height)
 

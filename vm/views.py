@@ -108,7 +108,6 @@ class StateView:
             pinned = self._views.pinned(self.number, self.hash)  # held until the answer is there
             return question(pinned.state)
 
-
     def hold(self, question: "Callable[[State], T]") -> T:
         """Put a long question to a state that stays where it is though the head moves: it never starts again.
 

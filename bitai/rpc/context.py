@@ -1,8 +1,8 @@
 """What the methods ask of the node: reading the chain, running calls, sending into it, and facts about it.
 
 Who composes a node makes `Context(blocks, states, simulator, sender, facts)`; a `ChainBackend` is the first
-three. `neurons` is there only where calls may ask neurons that nobody pays (a node that strangers cannot reach), and so is
-`traces`: a trace costs as much as its block.
+three. `neurons` is there only where calls may ask neurons that nobody pays (a node that strangers cannot reach),
+and so is `traces`: a trace costs as much as its block.
 """
 
 from __future__ import annotations

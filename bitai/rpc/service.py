@@ -16,9 +16,11 @@ from bitai.rpc.methods_discover import DiscoverMethods
 from bitai.rpc.methods_fees import FeeMethods
 from bitai.rpc.methods_fill import FillMethods
 from bitai.rpc.methods_identity import IdentityMethods
+from bitai.rpc.methods_ots import OtterscanMethods
 from bitai.rpc.methods_send import SendMethods
 from bitai.rpc.methods_simulate import SimulateMethods
 from bitai.rpc.methods_state import StateMethods
+from bitai.rpc.methods_trace import TraceMethods
 from bitai.rpc.neuron_rounds import NeuronRounds
 from bitai.rpc.pending_feed import PendingFeed
 from bitai.rpc.server import RpcServer
@@ -56,7 +58,7 @@ class Part(Protocol):
 def trace_methods(context: Context, calls: CallMethods, traces: Traces) -> tuple[Part, ...]:
     """Return the groups that run the chain again, which is not for strangers to ask."""
     debug = DebugMethods(context, calls, traces)
-    return (debug,)
+    return (debug, TraceMethods(context, debug, traces), OtterscanMethods(context, traces))
 
 
 def build_rpc(

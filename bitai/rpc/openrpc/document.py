@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from bitai.rpc.openrpc import bitai, ethereum
+from bitai.rpc.openrpc import bitai, ethereum, traces
 from bitai.rpc.openrpc.schemas import SCHEMAS
 from bitai.version import VERSION
 
@@ -23,6 +23,8 @@ GROUPS: Final[dict[str, tuple[MethodSpec, ...]]] = {
     "calls": ethereum.CALLS,
     "sending and the pool": ethereum.SENDING,
     "logs and filters": ethereum.LOGS,
+    "traces": traces.TRACES,
+    "Otterscan": traces.OTTERSCAN,
     "WebSocket only": ethereum.SOCKET,
     "this chain's own": bitai.OWN,
 }

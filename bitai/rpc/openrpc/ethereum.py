@@ -338,6 +338,14 @@ CALLS: Final = (
         example=([_CALL], "0x5208"),
     ),
     _spec(
+        "eth_createAccessList",
+        "Accounts and slots that a message touches",
+        (_CALL_PARAM, _AT, _OVERRIDES[0]),
+        record({"error": STRING}, accessList=ref("AccessList"), gasUsed=QUANTITY),
+        errors=_RUN,
+        example=([_CALL], {"accessList": [], "gasUsed": "0x5208"}),
+    ),
+    _spec(
         "eth_fillTransaction",
         "Complete a transaction for its sender to sign",
         (_CALL_PARAM,),

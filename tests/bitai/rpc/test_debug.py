@@ -52,7 +52,9 @@ async def test_every_transaction_is_traced_as_it_ran(rig):
             assert tree["result"]["gasUsed"] == receipt["gasUsed"]
             assert hex(steps["result"]["gas"]) == receipt["gasUsed"]
             assert steps["result"]["failed"] == ("error" in tree["result"]) == (receipt["status"] == "0x0")
-            assert await rig.call("debug_traceTransaction", receipt["transactionHash"], TREE) == tree["result"]
+            assert (
+                await rig.call("debug_traceTransaction", receipt["transactionHash"], TREE) == tree["result"]
+            )
         block = await rig.call("eth_getBlockByNumber", hex(number))
         assert await rig.call("debug_traceBlockByHash", block["hash"], TREE) == trees
     assert kinds == {"0x0", "0x1", "0x2", "0x4", "0x7e"}
@@ -142,7 +144,9 @@ async def test_calls_are_traced_with_overrides_and_amidst_blocks(rig):
     assert found.data == {"code": "trace.no_such_index"}
     found = await refusal(rig, "debug_traceCall", call | {"value": "0x1"}, "latest", TREE)
     assert found.message.startswith("insufficient funds")
-    failed = await rig.call("debug_traceCall", call, "latest", TREE | {"stateOverrides": {HERE: {"code": "0xfe"}}})
+    failed = await rig.call(
+        "debug_traceCall", call, "latest", TREE | {"stateOverrides": {HERE: {"code": "0xfe"}}}
+    )
     assert failed["error"] == "invalid opcode: INVALID"
 
 
@@ -156,9 +160,7 @@ async def test_access_lists(rig):
         "debug_traceCall", call | {"accessList": found["accessList"]}, "latest", {"tracer": "callTracer"}
     )
     assert tree["gasUsed"] == found["gasUsed"]
-    failing = await rig.call(
-        "eth_createAccessList", {"to": HERE}, "latest", {HERE: {"code": "0x5f545f5ffd"}}
-    )
+    failing = await rig.call("eth_createAccessList", {"to": HERE}, "latest", {HERE: {"code": "0x5f545f5ffd"}})
     assert failing["error"] == "execution reverted"
     assert failing["accessList"] == [{"address": HERE, "storageKeys": ["0x" + "00" * 32]}]
 

@@ -86,6 +86,8 @@ def calls(rig, seen):
         ("eth_getProof", sender, ["0x0"], "latest"),
         ("eth_call", call),
         ("eth_estimateGas", call),
+        ("eth_createAccessList", call),
+        *trace_calls(seen, block, call, sender),
         *[
             ("eth_fillTransaction", call | {"from": sender} | price)
             for price in ({}, {"gasPrice": "0x77359400"})
@@ -101,6 +103,40 @@ def calls(rig, seen):
         *[(f"bitai_{name}", number) for name in ("getL1Anchor", "getBatch")],
         ("bitai_getInference", seen["asked"]),
         ("bitai_getOutcomes", "0x64"),
+    ]
+
+
+def trace_calls(seen, block, call, sender):
+    """The same for what runs the chain again."""
+    number, block_hash, asked = block["number"], block["hash"], seen["asked"]
+    tracers = ("callTracer", "prestateTracer", "flatCallTracer", "4byteTracer", "noopTracer")
+    types = ["trace", "vmTrace", "stateDiff"]
+    return [
+        *[("debug_traceTransaction", asked, {"tracer": tracer}) for tracer in tracers],
+        ("debug_traceTransaction", asked, {"enableMemory": True, "limit": 50}),
+        ("debug_traceBlockByNumber", number),
+        ("debug_traceBlockByHash", block_hash, {"tracer": "callTracer", "timeout": "5s"}),
+        ("debug_traceCall", call, "latest", {"stateOverrides": {A: {"code": "0x00"}}, "txIndex": "0x0"}),
+        *[(f"debug_getRaw{name}", number) for name in ("Header", "Block", "Receipts")],
+        ("debug_getRawTransaction", asked),
+        ("trace_transaction", asked),
+        ("trace_block", number),
+        ("trace_replayTransaction", asked, types),
+        ("trace_replayBlockTransactions", number, types),
+        ("trace_call", call, types),
+        ("trace_filter", {"fromBlock": number, "fromAddress": [sender], "count": 5}),
+        ("ots_hasCode", sender),
+        ("ots_getInternalOperations", asked),
+        ("ots_getTransactionError", asked),
+        ("ots_traceTransaction", asked),
+        ("ots_getBlockDetails", int(number, 16)),
+        ("ots_getBlockDetailsByHash", block_hash),
+        ("ots_getBlockTransactions", number, 0, 10),
+        ("ots_searchTransactionsBefore", sender, 0, 2),
+        ("ots_searchTransactionsAfter", sender, 0, 2),
+        ("ots_getTransactionBySenderAndNonce", sender, 0),
+        ("ots_getContractCreator", seen["reader"]),
+        ("erigon_getHeaderByNumber", number),
     ]
 
 
@@ -120,6 +156,7 @@ async def test_real_replies_are_what_the_document_says():
         failing = {"stateOverrides": {A: {"code": "0x60006000fd"}}, "calls": [{"to": A}]}
         seen["simulation"] = {"blockStateCalls": [failing, {}]}
         seen["skip"] = {"eth_getFilterChanges"}
+        seen["reader"] = hexed(rig.world.reader)
         asked = calls(rig, seen)
         for method, *params in asked:
             spec = SPECS[method]

@@ -8,8 +8,21 @@ from ethereum import trace as reference_trace
 from tests.vm.native import assembly as a
 from tests.vm.native.lab import ETHER, Lab, decode, keys, slot
 from tests.vm.native.reference import Reference
-from tests.vm.native.test_infer import ASKER, CHAIN_MODEL, CHAIN_PRICE, FACTS, KEY, NEURON, NEURON_MODEL
-from tests.vm.native.test_infer import INPUT, NEURON_PRICE, UNKNOWN_MODEL, asker, make_lab, opcode_program
+from tests.vm.native.test_infer import (
+    ASKER,
+    CHAIN_MODEL,
+    CHAIN_PRICE,
+    FACTS,
+    INPUT,
+    KEY,
+    NEURON,
+    NEURON_MODEL,
+    NEURON_PRICE,
+    UNKNOWN_MODEL,
+    asker,
+    make_lab,
+    opcode_program,
+)
 from tests.vm.native.test_reference import CONTRACTS, TRANSACTIONS, Programs, Traffic, nonce_of, run_one
 from vm import _core
 
@@ -73,9 +86,7 @@ def test_struct_logs_are_the_specifications_steps(seed: int) -> None:
     """Every step of random programs has the specification's place, gas, stack, depth and refunds."""
     programs = Programs(seed)
     senders = keys(4)
-    contracts = {
-        address: (1, ETHER, programs.program(), {slot(1): 7, slot(2): 1}) for address in CONTRACTS
-    }
+    contracts = {address: (1, ETHER, programs.program(), {slot(1): 7, slot(2): 1}) for address in CONTRACTS}
     lab = Lab(contracts, rich=senders)
     reference = Reference(lab.allocation)
     traffic = Traffic(programs, senders)
@@ -171,9 +182,7 @@ def test_infer_is_a_frame_that_says_what_it_was() -> None:
         assert isinstance(flat, list)
         assert [each.get("infer") for each in flat] == [None, expected]
         assert (flat[0]["subtraces"], flat[1]["traceAddress"]) == (1, [0])
-    unknown = asked(
-        make_lab(), KEY.sign(ASKER, data=a.infer_calldata(b"\x99" * 32, INPUT)), {"debug": CALLS}
-    )
+    unknown = asked(make_lab(), KEY.sign(ASKER, data=a.infer_calldata(b"\x99" * 32, INPUT)), {"debug": CALLS})
     assert isinstance(unknown, dict)
     assert unknown["calls"][0]["infer"] == told(b"\x99" * 32, None, "UNKNOWN_MODEL", 1_006)
     assert UNKNOWN_MODEL == 4

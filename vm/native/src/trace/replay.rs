@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::env::BlockEnv;
 use crate::error::{Failure, Result};
-use crate::exec::evm::{Error, UserHandler, Watch, configuration, watched};
+use crate::exec::evm::{Error, UserHandler, Watch, block_configuration, watched};
 use crate::exec::system;
 use crate::infer::lane::{Lane, Missing, Stop};
 use crate::state::reader::Reader;
@@ -75,7 +75,10 @@ impl Replay {
     /// Opens the block on the state before it: makes the calls before its first transaction.
     pub(crate) fn open(snapshot: Snapshot, env: BlockEnv, lane: Lane) -> Result<Self> {
         let reader = Reader::new(snapshot, lane.callbacks());
-        let cfg = configuration(lane.rules.chain_id);
+        let cfg = block_configuration(&lane.rules);
+        if lane.rules.plain.is_some() {
+            return Ok(Self { env, cfg, parts: Some((reader, lane)), users: 0 });
+        }
         let mut evm = watched(Journal::new(reader), lane, &env, cfg.clone(), NoOpInspector);
         system::open_block(&mut evm, &env).map_err(|error| stopped(error, None))?;
         let state = evm.ctx.journaled_state.finalize();

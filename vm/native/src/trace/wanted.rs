@@ -3,6 +3,7 @@
 use alloy_primitives::map::HashSet;
 use alloy_rpc_types_trace::geth::{GethDebugBuiltInTracerType, GethDebugTracerType, GethDebugTracingOptions};
 use alloy_rpc_types_trace::parity::TraceType;
+use revm_inspectors::otterscan::InternalOperationsInspector;
 use revm_inspectors::tracing::{
     DebugInspector, DebugInspectorError, TracingInspector, TracingInspectorConfig,
 };
@@ -42,7 +43,7 @@ impl Wanted {
             Self::Localized => {
                 Ok(Tracer::Tracing(TracingInspector::new(TracingInspectorConfig::default_parity())))
             }
-            Self::Operations => Ok(Tracer::Operations(Default::default())),
+            Self::Operations => Ok(Tracer::Operations(InternalOperationsInspector::default())),
         }
     }
 

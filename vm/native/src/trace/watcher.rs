@@ -60,6 +60,10 @@ impl Tracer {
 
 /// What of a step and a frame is written, and so costs bytes.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the switches of geth's struct logger, and whether there are frames"
+)]
 pub(crate) struct Costs {
     /// Steps that are written.
     pub(crate) steps: u64,
