@@ -128,7 +128,9 @@ class ChainBackend:
         """Find what a message touches; blocking."""
         view = self._executor.view(simulation.number)
         options = self._options(simulation, answers)
-        return self._executor.simulator.access_list(view, _to_core(simulation.message), options)
+        return self._executor.simulator.access_list(
+            view, _to_core(simulation.message, self._call_gas), options
+        )
 
     def trace_block(self, number: int, options: TraceOptions, only: int | None = None) -> bytes:
         """Trace a block's transactions, or one; blocking."""
@@ -142,7 +144,7 @@ class ChainBackend:
         before: int | None = None,
     ) -> tuple[bytes | None, CallResult]:
         """Trace a message after a block, or before its transaction at `before`; blocking."""
-        tracer, message = self._executor.tracer, _to_core(simulation.message)
+        tracer, message = self._executor.tracer, _to_core(simulation.message, self._call_gas)
         how = self._options(simulation, answers)
         if before is not None:
             return tracer.call_amidst((simulation.number, before), message, options, how)

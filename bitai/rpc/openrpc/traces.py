@@ -15,7 +15,6 @@ from bitai.rpc.openrpc.schemas import (
     NULL,
     QUANTITY,
     STRING,
-    Schema,
     array,
     nullable,
     record,
@@ -113,13 +112,9 @@ _FOUND: Final = record(
 )
 
 
-def _spec(
-    name: str,
-    summary: str,
-    params: tuple[Param, ...],
-    result: Schema,
-    example: tuple[list[Any], Any],
-) -> MethodSpec:
+def _spec(name: str, summary: str, params: tuple[Param, ...], *answer: Any) -> MethodSpec:
+    """Describe a method; `answer` is the result's form, and an example."""
+    result, example = answer
     return MethodSpec(name, summary, params, result, _RUN, example)
 
 
