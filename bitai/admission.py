@@ -12,14 +12,16 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import structlog
 
 from primitives.errors import BitaiError, InvalidInput, Rejected, Temporary
 from primitives.ids import Address, Hash32
 from rollup.sequencer.pool import AccountFacts, Pool
+from vm.data_fee import data_fee_wei
 from vm.store import WriteBatch
+from vm.system import read_l1_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from vm._core import Transaction
     from vm.executor import Executor
     from vm.store import KeyValueStore
+    from vm.system import L1Info
+    from vm.views import StateView
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -60,11 +66,16 @@ class _Arrival:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """What decoding and the state say of a batch: one entry each, facts by sender, the base fee (wei)."""
+    """What decoding and the state say of a batch: one entry each, facts by sender, the base fee (wei), L1's prices."""
 
     decoded: list[Transaction | tuple[str, str]]
     facts: dict[bytes, AccountFacts]
     base_fee_wei: int
+    l1_info: L1Info
+
+    def data_fee_wei(self, transaction: Transaction) -> int:
+        """Return what the transaction's bytes on Bitcoin would cost now."""
+        return data_fee_wei(transaction.data_size, self.l1_info.fee_rate, self.l1_info.fee_scalar)
 
 
 class Admission:
@@ -212,16 +223,20 @@ class Admission:
         for transaction in decoded:
             if not isinstance(transaction, tuple) and transaction.sender not in facts:
                 facts[transaction.sender] = self._facts(Address(transaction.sender))
-        return _Judged(decoded, facts, self._executor.head.base_fee)
+        l1_info = self._at_head(lambda view: read_l1_info(view.storage))
+        return _Judged(decoded, facts, self._executor.head.base_fee, l1_info)
 
     def _facts(self, sender: Address) -> AccountFacts:
-        """Read an account at the head, which may move and even leave the chain meanwhile."""
+        account = self._at_head(lambda view: view.account(sender))
+        return AccountFacts(0, 0) if account is None else AccountFacts(account.nonce, account.balance)
+
+    def _at_head(self, read: Callable[[StateView], T]) -> T:
+        """Read the state at the head, which may move and even leave the chain meanwhile."""
         for _ in range(HEAD_TRIES):
             try:
-                account = self._executor.view(self._executor.head.number).account(sender)
+                return read(self._executor.view(self._executor.head.number))
             except Rejected:
                 continue
-            return AccountFacts(0, 0) if account is None else AccountFacts(account.nonce, account.balance)
         raise Temporary("admission.head_moves", "the head moves too fast to read it")
 
     def _admit(self, judged: _Judged) -> tuple[list[Hash32 | BitaiError], list[Transaction]]:
@@ -232,7 +247,12 @@ class Admission:
             try:
                 if isinstance(transaction, tuple):
                     raise InvalidInput(*transaction)
-                added = self._pool.add(transaction, judged.facts[transaction.sender], floor_fee_wei=floor)
+                added = self._pool.add(
+                    transaction,
+                    judged.facts[transaction.sender],
+                    floor_fee_wei=floor,
+                    data_fee_wei=judged.data_fee_wei(transaction),
+                )
                 outcomes.append(Hash32(added))
                 admitted.append(transaction)
             except (InvalidInput, Rejected) as error:
@@ -278,7 +298,11 @@ class Admission:
         kept = 0
         for transaction in sorted(decoded, key=lambda each: (each.sender, each.nonce)):
             try:
-                self._pool.put_back(transaction, judged.facts[transaction.sender])
+                self._pool.put_back(
+                    transaction,
+                    judged.facts[transaction.sender],
+                    data_fee_wei=judged.data_fee_wei(transaction),
+                )
             except Rejected:
                 if transaction.hash not in self._pool:
                     batch.delete(JOURNAL_PREFIX + transaction.hash)

@@ -34,6 +34,7 @@ from rollup.derivation.artifacts import CompleteArtifact
 from rollup.derivation.events import EnvelopeOutcome, HeightOutcome, L1Block, L1BlockFacts
 from rollup.derivation.judge import DerivedHead
 from rollup.finality import machine as finality
+from vm.data_fee import charged_bytes
 from vm.system import L1Info, build_l1_info_transaction, build_registration
 from vm.types import BlockData, L1Origin, SystemTransaction
 
@@ -168,12 +169,14 @@ class Pipeline:
         settled = finality.step(
             self._config.parameters, state.finality, finality.L1Height(facts.height, blocks)
         )
+        tally = state.tally.counting(posted=signal.posted_bytes, charged=charged_bytes(signal.blocks))
         self._state = replace(
             state,
             derivation=derived.state,
             artifacts=uploads.state,
             waiting=waiting,
             finality=settled.state,
+            tally=tally,
         )
         outcome = _merge_outcomes(signal.outcome, facts, uploads.outcomes)
         self._announce(before, (epoch, *stored, *signal.blocks), L1Done(outcome, models))
@@ -208,16 +211,16 @@ class Pipeline:
         return facts, replace(state, times=times, fee_rates=fee_rates)
 
     def _begin_epoch(self, state: PipelineState, facts: L1BlockFacts) -> tuple[Epoch, PipelineState]:
-        """Return the epoch of an L1 block: finality and models are those after the block before."""
-        finalized = state.finality.finalized
+        """Return the epoch of an L1 block: finality, scalar and models are those after the block before."""
+        finalized, tally = state.finality.finalized, state.tally.settled()
         count = self._config.limits.epoch_models
         due, waiting = state.waiting[:count], state.waiting[count:]
         transactions: list[SystemTransaction] = [
-            build_l1_info_transaction(L1Info(facts.origin, facts.fee_rate, finalized)),
+            build_l1_info_transaction(L1Info(facts.origin, facts.fee_rate, finalized, tally.scalar)),
             *(build_registration(model.facts, model.l1_hash, model.index) for model in due),
         ]
         epoch = Epoch(facts.origin, tuple(transactions), facts.fee_rate, finalized)
-        return epoch, replace(state, waiting=waiting)
+        return epoch, replace(state, waiting=waiting, tally=tally)
 
     def _register(
         self, waiting: tuple[WaitingModel, ...], complete: tuple[CompleteArtifact, ...], facts: L1BlockFacts

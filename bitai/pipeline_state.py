@@ -1,6 +1,6 @@
 """What the pipeline remembers between two Bitcoin blocks, as a value and as bytes. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from primitives.codec import Reader, Writer
@@ -11,10 +11,11 @@ from rollup.derivation.artifacts import ArtifactState
 from rollup.derivation.snapshot import read_artifacts, read_derivation, write_artifacts, write_derivation
 from rollup.derivation.state import DerivationState, begin_derivation
 from rollup.finality.machine import FinalityState, read_finality, write_finality
+from vm.data_fee import DataTally
 from vm.inference.manifest import Profile, Tier
 from vm.registry import ModelFacts
 
-SNAPSHOT_VERSION: Final = 0
+SNAPSHOT_VERSION: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class PipelineState:
     finality: FinalityState
     artifacts: ArtifactState
     waiting: tuple[WaitingModel, ...]
+    tally: DataTally = field(default_factory=DataTally)
 
 
 def begin_pipeline(config: RollupConfig) -> PipelineState:
@@ -65,6 +67,8 @@ def encode_state(identity: Hash32, state: PipelineState) -> bytes:
     writer.uvarint(len(state.waiting))
     for model in state.waiting:
         _write_model(writer, model)
+    for number in (state.tally.scalar, state.tally.posted, state.tally.charged):
+        writer.uvarint(number)
     return writer.finish()
 
 
@@ -85,6 +89,7 @@ def decode_state(identity: Hash32, data: bytes) -> PipelineState:
             finality=read_finality(reader),
             artifacts=read_artifacts(reader),
             waiting=tuple(_read_model(reader) for _ in range(reader.uvarint())),
+            tally=DataTally(reader.uvarint(), reader.uvarint(), reader.uvarint()),
         )
         reader.done()
     except (InvalidInput, ValueError) as error:

@@ -119,6 +119,7 @@ class RollupConfig:
             fee_recipient=execution.fee_recipient,
             gas_limit=self.parameters.gas_limit,
             base_fee_wei=self.parameters.base_fee_wei,
+            l1_fee_rate=self.parameters.l1_fee_floor,
             prices=execution.prices,
             on_chain_macs=execution.on_chain_macs,
             neuron_macs=execution.neuron_macs,

@@ -154,6 +154,9 @@ class Transaction:
     floor_gas: Final[int]
     """Least gas a transaction with this calldata pays (EIP-7623)."""
 
+    data_size: Final[int]
+    """Bytes it pays for on Bitcoin; docs/spec/fees.md."""
+
     def effective_gas_price(self, base_fee: int) -> int:
         """Wei per gas paid at `base_fee`; the fee cap if that is lower than the base fee."""
 
@@ -226,11 +229,13 @@ class Rules:
         on_chain_mac_limit: int = 50_000_000,
         neuron_mac_limit: int = ...,
         infer_opcode: int | None = None,
+        l1_info: bytes | None = None,
     ) -> Self:
         """`infer_mac_gas`: gas per 1,000 MACs; `infer_byte_gas`: gas per byte of a record (neuron tier).
 
         `infer_record_overhead`: bytes of a record besides its output. MAC limits are per block and lane.
         `infer_opcode`: byte that Osaka leaves unassigned (0xb0), or None to leave the opcode off.
+        `l1_info`: the contract whose storage says what a byte on Bitcoin costs; None: bytes are free.
         """
 
     chain_id: Final[int]
@@ -243,6 +248,7 @@ class Rules:
     on_chain_mac_limit: Final[int]
     neuron_mac_limit: Final[int]
     infer_opcode: Final[int | None]
+    l1_info: Final[bytes | None]
 
     def infer_gas(self, tier: int, macs: int, max_output: int, argument_bytes: int = 0) -> int:
         """Full price in gas of one call: base gas + ceil(MACs x mac_gas / 1000) [+ record bytes x byte_gas].
@@ -399,6 +405,14 @@ class Receipt:
     cumulative_gas_used: Final[int]
     effective_gas_price: Final[int]
     """Wei per gas; 0 for a system transaction."""
+    data_size: Final[int]
+    """Bytes it paid for on Bitcoin; 0 for a system transaction."""
+    data_fee: Final[int]
+    """What they cost in wei, beside gas."""
+    data_rate: Final[int]
+    """The fee rate it was charged by, sats per 1,000 bytes."""
+    data_scalar: Final[int]
+    """The scalar it was charged by, in millionths."""
     logs: Final[list[Log]]
     logs_bloom: Final[bytes]
     deposit_nonce: Final[int | None]
@@ -813,6 +827,11 @@ def create_access_list(
     overrides: Sequence[AccountOverride] = (),
 ) -> tuple[list[tuple[bytes, list[bytes]]], CallResult]:
     """(address, slots) that `message` touches, and what it does with this list (EIP-2930)."""
+
+# --- fees -----------------------------------------------------------------------------------------
+
+def data_sizes(raws: Sequence[bytes]) -> list[int]:
+    """Return the bytes that each raw transaction pays for on Bitcoin; docs/spec/fees.md."""
 
 # --- hashing and tries ----------------------------------------------------------------------------
 

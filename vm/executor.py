@@ -270,10 +270,10 @@ class Executor:
             raise InvariantViolation("store.corrupt", "the state is not that of the head", number=head.number)
 
     def _write_genesis(self) -> None:
+        spec = self.spec
+        accounts = genesis_accounts(spec.genesis, spec.origin, spec.l1_fee_rate)
         with translated():
-            sealed = _core.build_genesis(
-                genesis_environment(self.spec), genesis_accounts(self.spec.genesis, self.spec.origin)
-            )
+            sealed = _core.build_genesis(genesis_environment(spec), accounts)
         batch = WriteBatch()
         add_genesis(batch, sealed, self.spec)
         put_schema(batch)

@@ -72,13 +72,16 @@ def predeployed_accounts() -> tuple[GenesisAccount, ...]:
     return tuple(GenesisAccount(address, nonce=1, code=code) for address, code in predeploys.CODE)
 
 
-def genesis_accounts(spec: GenesisSpec, origin: L1Origin) -> list[CoreAccount]:
-    """Return the accounts as the core takes them, the L1 information contract already knowing the origin."""
+def genesis_accounts(spec: GenesisSpec, origin: L1Origin, fee_rate: int) -> list[CoreAccount]:
+    """Return the accounts as the core takes them.
+
+    The L1 information contract knows the origin already, and a fee rate in sats per 1,000 weight units.
+    """
     accounts: list[CoreAccount] = []
     for account in spec.accounts:
         storage = dict(account.storage)
         if account.address == predeploys.L1_INFO:
-            storage |= l1_info_storage(origin)
+            storage |= l1_info_storage(origin, fee_rate)
         accounts.append((account.address, account.nonce, account.balance, account.code, storage))
     return accounts
 

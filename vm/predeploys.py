@@ -6,11 +6,13 @@ Addresses of our own are below 0x42...; the others are where the whole Ethereum 
 from typing import Final
 
 from primitives.ids import Address
-from vm.system_code import L1_INFO_CODE, MODEL_REGISTRY_CODE
+from vm.system_code import GAS_PRICE_ORACLE_CODE, L1_INFO_CODE, MODEL_REGISTRY_CODE
 
 SYSTEM_SENDER: Final = Address(bytes.fromhex("deaddeaddeaddeaddeaddeaddeaddeaddead0001"))
 """Sender of system transactions that carry no one's deposit; nobody has its key."""
 
+GAS_PRICE_ORACLE: Final = Address(bytes.fromhex("420000000000000000000000000000000000000f"))
+"""Answers wallets what a transaction's bytes on Bitcoin cost, where OP chains have it."""
 L1_INFO: Final = Address(bytes.fromhex("4200000000000000000000000000000000000015"))
 FEE_VAULT: Final = Address(bytes.fromhex("4200000000000000000000000000000000000019"))
 """Receives base fees; a plain account until the bridge can pay the batcher from it."""
@@ -46,6 +48,7 @@ CODE: Final[tuple[tuple[Address, bytes], ...]] = (
     (BLOCK_HASHES, BLOCK_HASHES_CODE),
     (CREATE2_DEPLOYER, CREATE2_DEPLOYER_CODE),
     (L1_INFO, L1_INFO_CODE),
+    (GAS_PRICE_ORACLE, GAS_PRICE_ORACLE_CODE),
     (MODEL_REGISTRY, MODEL_REGISTRY_CODE),
 )
 """Every contract of the genesis block, by ascending purpose; each begins with nonce 1 (EIP-161)."""

@@ -33,7 +33,8 @@ class ChainSpec:
     """One chain: `identity` is its configuration's hash, `origin` the L1 block its first block looks back to.
 
     `fee_recipient` is the coinbase of every block: the sequencer's account for priority fees. `infer_opcode`
-    is the byte of the INFER instruction, or None where only the precompile is on.
+    is the byte of the INFER instruction, or None where only the precompile is on. `l1_fee_rate` is what the
+    first epoch pays for bytes on Bitcoin, in sats per 1,000 weight units.
     """
 
     chain_id: int
@@ -43,6 +44,7 @@ class ChainSpec:
     fee_recipient: Address
     gas_limit: int
     base_fee_wei: int
+    l1_fee_rate: int = 0
     prices: InferPrices = InferPrices()
     on_chain_macs: int = ON_CHAIN_MACS
     neuron_macs: int = NEURON_MACS
@@ -60,4 +62,5 @@ class ChainSpec:
             on_chain_mac_limit=self.on_chain_macs,
             neuron_mac_limit=self.neuron_macs,
             infer_opcode=self.infer_opcode,
+            l1_info=predeploys.L1_INFO,
         )

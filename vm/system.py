@@ -9,6 +9,7 @@ from typing import Final
 
 from primitives.hashes import keccak256
 from primitives.ids import Address, Hash32, L1Hash, ModelId
+from vm.data_fee import SCALAR_ONE
 from vm.predeploys import L1_INFO, MODEL_REGISTRY, SYSTEM_SENDER
 from vm.registry import ModelFacts, StorageReader
 from vm.types import L1Origin, SystemTransaction
@@ -18,6 +19,7 @@ SYSTEM_GAS: Final = 1_000_000
 
 RING_LENGTH: Final = 8_192
 _RING_SLOT: Final = 2
+_SCALAR_SLOT: Final = _RING_SLOT + RING_LENGTH
 
 
 class SystemSource(IntEnum):
@@ -31,11 +33,15 @@ class SystemSource(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class L1Info:
-    """What the L1 information contract holds; the fee rate is in sats per 1,000 weight units."""
+    """What the L1 information contract holds.
+
+    The fee rate is in sats per 1,000 weight units, the scalar of the data fee in millionths.
+    """
 
     origin: L1Origin
     fee_rate: int
     finalized_number: int
+    fee_scalar: int = SCALAR_ONE
 
 
 def source_hash(source: SystemSource, l1_hash: L1Hash, index: int) -> Hash32:
@@ -45,12 +51,13 @@ def source_hash(source: SystemSource, l1_hash: L1Hash, index: int) -> Hash32:
 
 def build_l1_info_transaction(info: L1Info) -> SystemTransaction:
     """Return the first transaction of an epoch's first block."""
+    origin = info.origin
     arguments = _words(
-        info.origin.height, info.origin.hash, info.origin.mtp, info.fee_rate, info.finalized_number
+        origin.height, origin.hash, origin.mtp, info.fee_rate, info.finalized_number, info.fee_scalar
     )
     return _call(
         L1_INFO,
-        _selector("setL1Info(uint64,bytes32,uint64,uint64,uint64)") + arguments,
+        _selector("setL1Info(uint64,bytes32,uint64,uint64,uint64,uint64)") + arguments,
         source=source_hash(SystemSource.L1_INFO, info.origin.hash, 0),
     )
 
@@ -88,13 +95,14 @@ def build_model_activity(
     )
 
 
-def l1_info_storage(origin: L1Origin) -> dict[bytes, int]:
-    """Return the contract's storage in the first block: fee rate 0, final block 0."""
+def l1_info_storage(origin: L1Origin, fee_rate: int) -> dict[bytes, int]:
+    """Return the contract's storage in the first block: final block 0, the scalar 1."""
     block_hash = int.from_bytes(origin.hash, "big")
     storage = {
-        _word(0): origin.height | origin.mtp << 64,
+        _word(0): origin.height | origin.mtp << 64 | fee_rate << 192,
         _word(1): block_hash,
         _word(_RING_SLOT + origin.height % RING_LENGTH): block_hash,
+        _word(_SCALAR_SLOT): SCALAR_ONE,
     }
     return {slot: value for slot, value in storage.items() if value}
 
@@ -106,7 +114,8 @@ def read_l1_info(storage: StorageReader) -> L1Info:
         (word >> shift) & 0xFFFF_FFFF_FFFF_FFFF for shift in (0, 64, 128, 192)
     )
     block_hash = L1Hash(storage(L1_INFO, _word(1)).to_bytes(32, "big"))
-    return L1Info(L1Origin(height, block_hash, mtp), fee_rate, finalized)
+    fee_scalar = storage(L1_INFO, _word(_SCALAR_SLOT)) & 0xFFFF_FFFF_FFFF_FFFF
+    return L1Info(L1Origin(height, block_hash, mtp), fee_rate, finalized, fee_scalar)
 
 
 def _call(to: Address, data: bytes, *, source: Hash32) -> SystemTransaction:

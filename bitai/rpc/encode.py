@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from primitives.hashes import keccak256
+from vm.data_fee import SCALAR_ONE, byte_price_wei
 
 if TYPE_CHECKING:
     from vm._core import Header, Log, Receipt, SystemTransaction, Transaction
@@ -176,6 +177,17 @@ def system_transaction_object(
     } | _place_fields(place, index)
 
 
+def _data_fee_fields(receipt: Receipt) -> dict[str, Any]:
+    """Return what a transaction paid for its bytes, by the names that wallets know from OP chains."""
+    whole, millionths = divmod(receipt.data_scalar, SCALAR_ONE)
+    return {
+        "l1Fee": quantity(receipt.data_fee),
+        "l1GasUsed": quantity(receipt.data_size),
+        "l1GasPrice": quantity(byte_price_wei(receipt.data_rate)),
+        "l1FeeScalar": f"{whole}.{millionths:06}".rstrip("0").rstrip("."),
+    }
+
+
 def _place_fields(place: BlockPlace | None, index: int | None) -> dict[str, Any]:
     return {
         "blockHash": data(place.hash) if place else None,
@@ -223,7 +235,9 @@ def receipt_object(
             for offset, log in enumerate(receipt.logs)
         ],
     }
-    if receipt.deposit_nonce is not None:
+    if receipt.deposit_nonce is None:
+        shown |= _data_fee_fields(receipt)
+    else:
         shown["depositNonce"] = quantity(receipt.deposit_nonce)
         shown["depositReceiptVersion"] = "0x1"
     return shown

@@ -7,7 +7,8 @@ import {SystemOnly} from "./SystemOnly.sol";
 /// @title The chain's window on Bitcoin.
 /// @notice Written by the first transaction of the first block of each epoch.
 /// @dev Storage layout is read by the node (vm/system.py): slot 0 is height, medianTimePast, finalizedNumber and
-///      feeRate from the low end, 64 bits each; slot 1 the hash; slots 2 to 8193 the ring of hashes by height % 8192.
+///      feeRate from the low end, 64 bits each; slot 1 the hash; slots 2 to 8193 the ring of hashes by height % 8192;
+///      slot 8194 feeScalar, which the core reads too.
 contract L1Info is IL1Info, SystemOnly {
     uint64 public override height;
     uint64 public override medianTimePast;
@@ -15,6 +16,7 @@ contract L1Info is IL1Info, SystemOnly {
     uint64 public override feeRate;
     bytes32 public override blockHash;
     bytes32[8192] private ring;
+    uint64 public override feeScalar;
 
     /// @notice Enters a new epoch.
     function setL1Info(
@@ -22,12 +24,14 @@ contract L1Info is IL1Info, SystemOnly {
         bytes32 newHash,
         uint64 newMedianTimePast,
         uint64 newFeeRate,
-        uint64 newFinalizedNumber
+        uint64 newFinalizedNumber,
+        uint64 newFeeScalar
     ) external onlySystem {
         height = newHeight;
         medianTimePast = newMedianTimePast;
         finalizedNumber = newFinalizedNumber;
         feeRate = newFeeRate;
+        feeScalar = newFeeScalar;
         blockHash = newHash;
         ring[newHeight % 8192] = newHash;
     }

@@ -104,7 +104,11 @@ class HeightOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """Signal: the blocks that took effect at an L1 height, and what became of everything in it."""
+    """Signal: the blocks that took effect at an L1 height, and what became of everything in it.
+
+    `posted_bytes` are the compressed bytes of the channels that were taken whole.
+    """
 
     blocks: tuple[BlockData, ...]
     outcome: HeightOutcome
+    posted_bytes: int = 0

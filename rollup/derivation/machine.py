@@ -77,7 +77,7 @@ def step(config: RollupConfig, state: DerivationState, event: L1Block) -> Transi
     epoch = EpochStart(facts.origin, event.system_transactions)
     state = replace(state, epochs=(*state.epochs, epoch))
     state, envelopes = _take_frames(config, state, event)
-    state, channels, from_batches = _read_channels(config, state, facts.height)
+    state, channels, from_batches, posted_bytes = _read_channels(config, state, facts.height)
     state, derived = _derive_overdue(config, state, facts.height)
     outcome = HeightOutcome(
         height=facts.height,
@@ -88,7 +88,7 @@ def step(config: RollupConfig, state: DerivationState, event: L1Block) -> Transi
         derived=len(derived),
         safe_number=state.head.number,
     )
-    return Transition(state, (Derived((*from_batches, *derived), outcome),))
+    return Transition(state, (Derived((*from_batches, *derived), outcome, posted_bytes),))
 
 
 def _take_frames(
@@ -117,13 +117,17 @@ def _take_frame(
 
 def _read_channels(
     config: RollupConfig, state: DerivationState, height: int
-) -> tuple[DerivationState, tuple[ChannelOutcome, ...], tuple[BlockData, ...]]:
-    """Read every channel whose turn it is; once a block did not fit, later channels are void unread."""
+) -> tuple[DerivationState, tuple[ChannelOutcome, ...], tuple[BlockData, ...], int]:
+    """Read every channel whose turn it is; once a block did not fit, later channels are void unread.
+
+    Besides what they yield, return the bytes of those that were taken whole.
+    """
     outcomes: list[ChannelOutcome] = []
     limits = config.limits
     many = limits.epoch_transactions
     room = _Room(limits.epoch_blocks, many, many, limits.decompressed_bytes)
     blocks: list[BlockData] = []
+    posted_bytes = 0
     is_full = False
     for closed, bank in close_channels(state.bank, height, config.parameters.channel_timeout):
         state = replace(state, bank=bank)
@@ -142,8 +146,9 @@ def _read_channels(
             outcomes.append(outcome)
             blocks += accepted
             room = room.after(accepted)
+            posted_bytes += 0 if outcome.void else closed.assembly.size
         is_full = outcomes[-1].code == VoidCode.EPOCH_FULL
-    return state, tuple(outcomes), tuple(blocks)
+    return state, tuple(outcomes), tuple(blocks), posted_bytes
 
 
 def _measure(config: RollupConfig, assembly: Assembly, room: _Room) -> tuple[int, str]:

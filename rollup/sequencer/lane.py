@@ -66,8 +66,8 @@ class Entry:
     arrival: int
 
 
-def new_entry(transaction: PooledTransaction, arrival: int) -> Entry:
-    """Return the entry of a transaction that has just arrived."""
+def new_entry(transaction: PooledTransaction, arrival: int, *, data_fee_wei: int = 0) -> Entry:
+    """Return the entry of a transaction that has just arrived; `data_fee_wei` is what its bytes would cost now."""
     fee_cap, gas = transaction.max_fee_per_gas, transaction.gas_limit
     return Entry(
         transaction=transaction,
@@ -77,7 +77,7 @@ def new_entry(transaction: PooledTransaction, arrival: int) -> Entry:
         fee_cap=fee_cap,
         tip_cap=transaction.max_priority_fee_per_gas,
         gas=gas,
-        cost_wei=gas * fee_cap + transaction.value,
+        cost_wei=gas * fee_cap + transaction.value + data_fee_wei,
         size=len(transaction.raw),
         arrival=arrival,
     )

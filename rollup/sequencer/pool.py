@@ -104,14 +104,23 @@ class Pool:
 
     # -- in -------------------------------------------------------------------------------------
 
-    def add(self, transaction: PooledTransaction, account: AccountFacts, *, floor_fee_wei: int = 0) -> bytes:
+    def add(
+        self,
+        transaction: PooledTransaction,
+        account: AccountFacts,
+        *,
+        floor_fee_wei: int = 0,
+        data_fee_wei: int = 0,
+    ) -> bytes:
         """Admit a transaction and return its hash, or say why not; a refused one changes nothing.
+
+        `data_fee_wei` is what its bytes on Bitcoin would cost in the next block.
 
         Errors: `Duplicate` "pool.already_known"; `Rejected` "pool.nonce_too_low", "pool.nonce_gap",
         "pool.insufficient_funds", "pool.underpriced", "pool.replacement_underpriced", "pool.sender_full",
         "pool.full", "pool.oversized". Messages use the words that Ethereum clients match.
         """
-        entry = new_entry(transaction, self._arrivals)
+        entry = new_entry(transaction, self._arrivals, data_fee_wei=data_fee_wei)
         self._require_well_priced(entry, floor_fee_wei)
         lane = self._open_lane(entry, account)
         replaced = lane.by_nonce.get(entry.nonce)
@@ -126,14 +135,16 @@ class Pool:
         self._put(entry, lane)
         return entry.hash
 
-    def put_back(self, transaction: PooledTransaction, account: AccountFacts) -> None:
+    def put_back(
+        self, transaction: PooledTransaction, account: AccountFacts, *, data_fee_wei: int = 0
+    ) -> None:
         """Take in again what stood in a block that left the chain, or waited here before a restart.
 
         No bound is asked for: it kept them when it came, one after the other as blocks made room and gas came
         back, and now all come at once. Errors: `Duplicate` "pool.already_known"; `Rejected`
         "pool.nonce_too_low", "pool.replacement_underpriced".
         """
-        entry = new_entry(transaction, self._arrivals)
+        entry = new_entry(transaction, self._arrivals, data_fee_wei=data_fee_wei)
         if entry.hash in self._by_hash:
             raise Duplicate("pool.already_known", "already known")
         lane = self._open_lane(entry, account)
@@ -405,5 +416,6 @@ def _require_funds(entry: Entry, lane: Lane, replaced: Entry | None, balance_wei
     if cost > balance_wei:
         raise Rejected(
             "pool.insufficient_funds",
-            f"insufficient funds for gas * price + value: balance {balance_wei}, waiting txs cost {cost}",
+            f"insufficient funds for gas * price + value: balance {balance_wei}, waiting txs cost {cost}, "
+            "Bitcoin data fees included",
         )

@@ -1,5 +1,6 @@
 """The pipeline joins the machines: raw Bitcoin blocks in, epochs, blocks, heads and outcomes out."""
 
+import random
 from dataclasses import replace
 from importlib import resources
 
@@ -10,21 +11,25 @@ from hypothesis import strategies as st
 from bitai.l1_scan import L1BlockInput, measure_fee_rate, scan_l1_block, subsidy_sats
 from bitai.pipeline import Pipeline
 from bitai.pipeline_events import Epoch, Finalized, L1Done, ModelStored, Reset, SafeHead
+from bitai.pipeline_state import decode_state
 from bitai.replay import replay_chain
 from primitives.bitcoin.envelope import EnvelopeKind
 from primitives.bitcoin.parser import parse_block
 from primitives.errors import ConfigError, Duplicate, InvalidInput, InvariantViolation, Rejected
 from primitives.hashes import sha256
-from rollup.batch.channel import split_frames
-from rollup.batch.codec import BatchBlock
+from rollup.batch.channel import compress_batch, split_frames
+from rollup.batch.codec import Batch, BatchBlock, BatchFormat, encode_batch
 from rollup.derivation.judge import DerivedHead
 from rollup.sequencer.rules import next_slot
 from tests.bitai.raw_bitcoin import ANYBODY, CONFIG, START, RawBitcoin, channel, reveal, upload
+from vm._core import data_sizes
 from vm.content import content_id
+from vm.data_fee import SCALAR_ONE, DataTally
 from vm.inference.artifact import parse_announcement
 from vm.system import SystemSource, source_hash
 from vm.types import BlockData, InferenceRecord
 
+FORM = BatchFormat(CONFIG.chain_id, CONFIG.parameters.block_time_s)
 FINAL = CONFIG.parameters.finality_depth
 MODELS = resources.files("vm.inference.models")
 ON_CHAIN = (MODELS / "digits-onchain.bitai").read_bytes()
@@ -77,13 +82,13 @@ class Sequencer:
             self.epochs[epoch.height] = epoch
         return events
 
-    def make(self, *, records=()):
-        """Make the next block; return it as data, and as a batch has it."""
+    def make(self, *, records=(), raw=None):
+        """Make the next block of one transaction; return it as data, and as a batch has it."""
         epoch = self.epochs.get(self.head.origin.height + 1)
         upcoming = epoch.origin if epoch else None
         slot = next_slot(CONFIG.parameters, self.head, upcoming, self.head.timestamp + 2)
         number = self.head.number + 1
-        raw = b"raw transaction %d" % number
+        raw = raw or b"raw transaction %d" % number
         data = BlockData(
             number=number,
             timestamp=slot.timestamp,
@@ -127,6 +132,46 @@ def test_an_epoch_says_what_bitcoin_says():
         (info,) = epoch.system_transactions
         assert info.source_hash == source_hash(SystemSource.L1_INFO, epoch.origin.hash, 0)
     assert epoch.finalized_number == pipeline.finalized_number == 0
+
+
+def scalar_of(events):
+    """The scalar that an epoch's L1 information transaction carries."""
+    (epoch,) = of_kind(events, Epoch)
+    return int.from_bytes(epoch.system_transactions[0].data[-32:], "big")
+
+
+def test_the_scalar_follows_what_whole_channels_took():
+    """Posted over charged bytes of channels without a void block; the next epoch tells; a snapshot keeps the sums."""
+    bitcoin, sequencer = RawBitcoin(), Sequencer()
+    assert scalar_of(sequencer.follow(bitcoin.mine())) == SCALAR_ONE
+    chance, posted, charged, scalar = random.Random(1), 0, 0, SCALAR_ONE
+    for number in range(6):
+        raws = [chance.randbytes(5_000) if number % 2 else bytes(100) for _ in range(4)]
+        blocks = [sequencer.make(raw=raw) for raw in raws]
+        frames = channel(blocks, number)
+        sequencer.pipeline = Pipeline.restore(CONFIG, sequencer.pipeline.snapshot())
+        assert scalar_of(sequencer.follow(bitcoin.mine(*frames))) == scalar
+        posted += len(
+            compress_batch(encode_batch(FORM, Batch(blocks[0][0], tuple(each for _, each in blocks))))
+        )
+        charged += sum(data_sizes(raws))
+        if charged >= 16_384:
+            ratio = posted * SCALAR_ONE // charged
+            scalar = min(max(ratio, scalar - scalar // 100), scalar + scalar // 100)
+            posted = charged = 0
+        assert scalar_of(sequencer.follow(bitcoin.mine())) == scalar
+    assert scalar != SCALAR_ONE
+
+
+def test_a_void_channel_does_not_move_the_scalar():
+    """What a batcher posts in vain counts for nothing: padding is its own loss."""
+    bitcoin, sequencer = RawBitcoin(), Sequencer()
+    sequencer.follow(bitcoin.mine())
+    made = [sequencer.make(raw=random.Random(1).randbytes(9_000)) for _ in range(2)]
+    void = [(number, block._replace(origin_hash=b"else")) for number, block in made]
+    outcome = of_kind(sequencer.follow(bitcoin.mine(*channel(void, 0))), L1Done)[0].outcome
+    assert [each.void for each in outcome.channels] == [2]
+    assert decode_state(CONFIG.identity, sequencer.pipeline.snapshot()).tally == DataTally()
 
 
 def test_heads_move_and_the_next_epoch_tells():
@@ -356,7 +401,7 @@ def test_damaged_snapshots_are_told(noise, at):
     story(bitcoin, sequencer, 3)
     data = sequencer.pipeline.snapshot()
     assert Pipeline.restore(CONFIG, data).snapshot() == data
-    for damaged in (noise, data[: at % len(data)], data + b"\0", b"\1" + data[1:]):
+    for damaged in (noise, data[: at % len(data)], data + b"\0", b"\2" + data[1:]):
         with pytest.raises(InvariantViolation, match=r"pipeline\.corrupt_snapshot"):
             Pipeline.restore(CONFIG, damaged)
     other = replace(CONFIG, chain_id=1)

@@ -36,7 +36,11 @@ def test_artifacts_are_current():
 
 @pytest.mark.parametrize(
     ("name", "code"),
-    [("L1Info", system_code.L1_INFO_CODE), ("ModelRegistry", system_code.MODEL_REGISTRY_CODE)],
+    [
+        ("L1Info", system_code.L1_INFO_CODE),
+        ("ModelRegistry", system_code.MODEL_REGISTRY_CODE),
+        ("GasPriceOracle", system_code.GAS_PRICE_ORACLE_CODE),
+    ],
 )
 def test_genesis_code_is_the_artifacts(name, code):
     """The code that genesis places is the one the published artifact shows."""
@@ -53,6 +57,7 @@ def test_storage_layout_is_the_one_read():
         "feeRate": (0, 24),
         "blockHash": (1, 0),
         "ring": (2, 0),
+        "feeScalar": (8_194, 0),
     }
     slots = {row["label"]: row["slot"] for row in artifact("ModelRegistry")["storageLayout"]}
     assert slots == {"models": registry.MODELS_SLOT, "ids": registry.IDS_SLOT}

@@ -44,7 +44,7 @@ def test_contracts_stand_where_they_should(world):
 
 
 def test_l1_info_begins_with_the_origin(world):
-    """Before any transaction the L1 information contract knows the first block's origin."""
+    """Before any transaction the L1 information contract knows the first block's origin, and a scalar of 1."""
     origin = origin_at(START_HEIGHT)
     assert read_l1_info(world.executor.view(0).storage) == L1Info(origin, 0, 0)
     assert world.read(predeploys.L1_INFO, "hashOf(uint64)", START_HEIGHT, returns=["bytes32"]) == origin.hash

@@ -33,12 +33,12 @@ def test_raw_bytes_of_a_creation(info):
 
 
 def test_l1_info_calldata(info):
-    """Selector and five words, in the order of the contract's parameters."""
+    """Selector and six words, in the order of the contract's parameters."""
     transaction = build_l1_info_transaction(info)
-    words = [int.from_bytes(transaction.data[4 + 32 * index :][:32], "big") for index in range(5)]
+    words = [int.from_bytes(transaction.data[4 + 32 * index :][:32], "big") for index in range(6)]
     origin = info.origin
-    assert words == [origin.height, int.from_bytes(origin.hash, "big"), origin.mtp, 4_321, 12]
-    assert len(transaction.data) == 4 + 5 * 32
+    assert words == [origin.height, int.from_bytes(origin.hash, "big"), origin.mtp, 4_321, 12, 1_000_000]
+    assert len(transaction.data) == 4 + 6 * 32
     assert (transaction.sender, transaction.to) == (predeploys.SYSTEM_SENDER, predeploys.L1_INFO)
 
 

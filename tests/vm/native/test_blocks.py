@@ -186,7 +186,7 @@ def test_receipts_survive_storage(lab: Lab, senders: list[Key]) -> None:
     assert again[2].contract_address is None
     for bad in (
         b"",
-        b"\2" + sealed.receipts_blob[1:],
+        b"\1" + sealed.receipts_blob[1:],
         sealed.receipts_blob + b"\0",
         sealed.receipts_blob[:-1],
     ):

@@ -87,6 +87,7 @@ fn add_functions(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(plain::block::plain_rules, module)?)?;
     module.add_function(wrap_pyfunction!(plain::block::plain_block_env, module)?)?;
     module.add_function(wrap_pyfunction!(plain::transaction::plain_transaction, module)?)?;
+    module.add_function(wrap_pyfunction!(tx::size::data_sizes, module)?)?;
     module.add_function(wrap_pyfunction!(rules::next_base_fee, module)?)?;
     module.add_function(wrap_pyfunction!(block::genesis::build_genesis, module)?)?;
     module.add_function(wrap_pyfunction!(block::undo::decode_undo, module)?)?;

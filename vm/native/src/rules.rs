@@ -41,6 +41,8 @@ pub(crate) struct Rules {
     pub(crate) infer_opcode: Option<u8>,
     /// Plain Ethereum's rules instead of this chain's.
     pub(crate) plain: Option<Plain>,
+    /// The contract that holds what a byte on Bitcoin costs; None: bytes are free.
+    pub(crate) l1_info: Option<Address>,
 }
 
 impl Rules {
@@ -57,6 +59,7 @@ impl Rules {
             on_chain_mac_limit: 0,
             neuron_mac_limit: 0,
             infer_opcode: None,
+            l1_info: None,
             plain: Some(plain),
         }
     }
@@ -99,7 +102,7 @@ impl Rules {
     #[pyo3(signature = (
         *, chain_id, fee_vault, protocol_pool, infer_base_gas, infer_mac_gas, infer_byte_gas,
         infer_record_overhead = 128, on_chain_mac_limit = 50_000_000, neuron_mac_limit = 4_000_000_000,
-        infer_opcode = None
+        infer_opcode = None, l1_info = None
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python")]
     fn new(
@@ -113,6 +116,7 @@ impl Rules {
         on_chain_mac_limit: u64,
         neuron_mac_limit: u64,
         infer_opcode: Option<u8>,
+        l1_info: Option<Addr>,
     ) -> PyResult<Self> {
         if let Some(byte) = infer_opcode
             && OpCode::new(byte).is_some()
@@ -131,12 +135,18 @@ impl Rules {
             neuron_mac_limit,
             infer_opcode,
             plain: None,
+            l1_info: l1_info.map(|address| address.0),
         })
     }
 
     #[getter]
     fn fee_vault(&self) -> &[u8] {
         self.fee_vault.as_slice()
+    }
+
+    #[getter]
+    fn l1_info(&self) -> Option<&[u8]> {
+        self.l1_info.as_ref().map(|address| address.as_slice())
     }
 
     #[getter]

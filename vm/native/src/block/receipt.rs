@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256, Bloom, Bytes, Log};
+use alloy_primitives::{Address, B256, Bloom, Bytes, Log, U256};
 use alloy_rlp::{Decodable, Encodable, Header, RlpDecodable, RlpEncodable};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use super::bloom::BloomMaker;
-use crate::convert::optional_bytes;
+use crate::convert::{Int, optional_bytes};
 use crate::error::{Failure, Result};
 use crate::tx::system::SYSTEM_TYPE;
 
 /// Version byte of the storage form.
-const BLOB_VERSION: u8 = 1;
+const BLOB_VERSION: u8 = 2;
 /// OP's version of a deposit's receipt since Canyon.
 const DEPOSIT_RECEIPT_VERSION: u8 = 1;
 
@@ -33,6 +33,11 @@ pub(crate) struct ReceiptFacts {
     pub(crate) infer_gas: u64,
     pub(crate) cumulative_gas_used: u64,
     pub(crate) effective_gas_price: u128,
+    /// Bytes paid for on Bitcoin, what they cost in wei, and by which rate and scalar.
+    pub(crate) data_size: u64,
+    pub(crate) data_fee: U256,
+    pub(crate) data_rate: u64,
+    pub(crate) data_scalar: u64,
     pub(crate) logs: Vec<Log>,
     /// Made again from the logs when receipts are read back.
     #[rlp(default, skip)]
@@ -60,6 +65,10 @@ impl ReceiptFacts {
             infer_gas: 0,
             cumulative_gas_used,
             effective_gas_price: 0,
+            data_size: 0,
+            data_fee: U256::ZERO,
+            data_rate: 0,
+            data_scalar: 0,
             bloom: BloomMaker::default().bloom(&logs),
             logs,
             deposit_nonce: None,
@@ -172,6 +181,22 @@ impl Receipt {
     #[getter]
     fn effective_gas_price(&self) -> u128 {
         self.0.effective_gas_price
+    }
+    #[getter]
+    fn data_size(&self) -> u64 {
+        self.0.data_size
+    }
+    #[getter]
+    fn data_fee(&self) -> Int {
+        Int(self.0.data_fee)
+    }
+    #[getter]
+    fn data_rate(&self) -> u64 {
+        self.0.data_rate
+    }
+    #[getter]
+    fn data_scalar(&self) -> u64 {
+        self.0.data_scalar
     }
     #[getter]
     fn logs(&self) -> Vec<LogView> {

@@ -16,6 +16,7 @@ use revm::inspector::NoOpInspector;
 use revm::primitives::AddressMap;
 use revm::state::{Bytecode, EvmState};
 
+use super::data_fee::DataPrice;
 use super::evm::{Error, Executed, UserHandler, Watch, configuration, watched};
 use super::executor::{parse_answers, parse_missing};
 use super::outcome::{code_of, cost};
@@ -166,6 +167,14 @@ impl Simulation {
         }
     }
 
+    /// What the message would pay for its bytes on Bitcoin; nothing where nobody pays for gas.
+    pub(crate) fn data_fee(&self, snapshot: &Snapshot) -> Result<U256> {
+        if self.tx.gas_price == 0 {
+            return Ok(U256::ZERO);
+        }
+        Ok(DataPrice::of_state(snapshot, self.rules.l1_info)?.estimate(&self.tx.data))
+    }
+
     /// Runs the call with a gas limit; the lane comes back with what it learnt.
     pub(crate) fn run(&self, snapshot: Snapshot, lane: Lane, gas_limit: u64) -> Result<(CallResult, Lane)> {
         let seen = self.observe(self.reader(snapshot), lane, gas_limit, NoOpInspector)?;
@@ -191,8 +200,9 @@ impl Simulation {
     ) -> Result<Seen<W>> {
         lane.begin(self.missing, self.answers.clone(), Some(0));
         let balance = reader.basic(self.tx.caller)?.map_or(U256::ZERO, |account| account.balance);
+        let data_fee = self.data_fee(reader.snapshot())?;
         let needed = if self.check_balance {
-            cost(gas_limit, self.tx.gas_price, self.tx.value)
+            cost(gas_limit, self.tx.gas_price, self.tx.value).and_then(|cost| cost.checked_add(data_fee))
         } else {
             Some(self.tx.value)
         };

@@ -76,7 +76,7 @@ fn affordable(simulation: &Simulation, snapshot: &Snapshot) -> Result<u64> {
         return Ok(most);
     }
     let balance = simulation.sender_balance(snapshot)?;
-    let left = balance.saturating_sub(simulation.tx.value);
+    let left = balance.saturating_sub(simulation.tx.value).saturating_sub(simulation.data_fee(snapshot)?);
     let gas = left / U256::from(simulation.tx.gas_price);
     Ok(u64::try_from(gas).unwrap_or(u64::MAX).min(most))
 }

@@ -8,11 +8,11 @@ use revm::context::{CfgEnv, Context as RevmContext, Evm as RevmEvm, Journal, Loc
 use revm::handler::instructions::EthInstructions;
 use revm::handler::{EthFrame, EvmTr, FrameResult, Handler, post_execution};
 use revm::inspector::{Inspector, InspectorHandler, NoOpInspector};
-use revm::interpreter::Instruction;
 use revm::interpreter::interpreter::EthInterpreter;
+use revm::interpreter::{InitialAndFloorGas, Instruction};
 use revm::primitives::hardfork::SpecId;
 
-use super::fees;
+use super::{data_fee, fees};
 use crate::env::BlockEnv;
 use crate::error::Failure;
 use crate::infer::lane::Lane;
@@ -130,6 +130,14 @@ impl<W: Watch> Handler for UserHandler<W> {
     type Evm = Evm<W>;
     type Error = Error;
     type HaltReason = HaltReason;
+
+    fn validate_against_state_and_deduct_caller(
+        &self,
+        evm: &mut Evm<W>,
+        _gas: &mut InitialAndFloorGas,
+    ) -> Result<(), Error> {
+        data_fee::deduct(evm.ctx())
+    }
 
     fn reimburse_caller(&self, evm: &mut Evm<W>, result: &mut FrameResult) -> Result<(), Error> {
         if evm.ctx().chain.rules.plain.is_some() {

@@ -1,5 +1,6 @@
 //! Where a transaction's fee goes. Nothing is burnt.
 //!
+//! The data fee: to the fee vault, which repays the batcher.
 //! Ordinary gas: base fee to the fee vault, priority fee to the coinbase. INFER gas, at the full effective price: 30 %
 //! to the protocol pool, 70 % to the neuron that answered; where none did, the 70 go to the fee vault. What integer
 //! division leaves over goes to the fee vault.
@@ -22,6 +23,7 @@ pub(crate) fn distribute(context: &mut Context, gas_used: u64) -> Result<(), Fai
     let base_fee = u128::from(context.block.basefee());
     let price = context.tx.effective_gas_price(base_fee);
     let split = split(&context.chain.turn.charges, gas_used, price, base_fee);
+    let data_fee = context.chain.turn.data.fee;
     let (vault, pool) = (context.chain.rules.fee_vault, context.chain.rules.protocol_pool);
     let coinbase = context.block.beneficiary();
     let mut credit = |to: Address, amount: U256| {
@@ -30,7 +32,7 @@ pub(crate) fn distribute(context: &mut Context, gas_used: u64) -> Result<(), Fai
     };
     // As in Ethereum, the coinbase is touched even by nothing.
     credit(coinbase, split.coinbase)?;
-    credit(vault, split.vault)?;
+    credit(vault, split.vault + data_fee)?;
     if !split.pool.is_zero() {
         credit(pool, split.pool)?;
     }

@@ -1,6 +1,7 @@
 //! Running transactions: one block's, and calls that leave nothing behind.
 
 pub(crate) mod call;
+pub(crate) mod data_fee;
 pub(crate) mod estimate;
 pub(crate) mod evm;
 pub(crate) mod executor;

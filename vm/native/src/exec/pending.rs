@@ -8,7 +8,8 @@ use revm::context::result::{ExecutionResult, HaltReason};
 use revm::context::{CfgEnv, Journal, Transaction as _};
 use revm::context_interface::JournalTr;
 
-use super::evm::{Error, Evm, UserHandler, Watch, block_configuration, build, watched};
+use super::data_fee::{DataCharge, DataPrice};
+use super::evm::{Context, Error, Evm, UserHandler, Watch, block_configuration, build, watched};
 use super::outcome::Ended;
 use super::system;
 use crate::block::bloom::BloomMaker;
@@ -32,6 +33,8 @@ pub(crate) struct Progress {
     pub(crate) receipts: Vec<Arc<ReceiptFacts>>,
     pub(crate) transactions: Vec<Bytes>,
     bloom: BloomMaker,
+    /// Known from the first user transaction on.
+    data_price: Option<DataPrice>,
 }
 
 /// A block in the making; revm's own parts exist only while a method runs, because they stay on one thread.
@@ -57,6 +60,7 @@ impl Pending {
             receipts: Vec::new(),
             transactions: Vec::new(),
             bloom: BloomMaker::default(),
+            data_price: None,
         };
         let mut pending = Self { env, cfg, parts: Some((Journal::new(reader), lane)), progress };
         if !plain {
@@ -201,6 +205,7 @@ fn run_system(evm: &mut Evm, progress: &mut Progress, tx: &SystemTransaction) ->
         to: tx.fields.to,
         raw: tx.raw.clone(),
         price: 0,
+        data_price: DataPrice::default(),
         deposit_nonce: Some(nonce),
     };
     Ok(progress.include(evm, identity, result).0)
@@ -213,7 +218,9 @@ fn run_user<W: Watch>(evm: &mut Evm<W>, env: &BlockEnv, progress: &mut Progress,
             "the block has less gas left than the transaction declares",
         ));
     }
+    let price = progress.data_price(&mut evm.ctx)?;
     evm.ctx.tx = tx.env.clone();
+    evm.ctx.chain.turn.data = DataCharge { size: tx.data_size, fee: price.fee(tx.data_size) };
     let result = match UserHandler::transact(evm) {
         Ok(result) => result,
         Err(Error::Transaction(invalid)) => return Ok(Ended::invalid(&invalid)),
@@ -242,6 +249,7 @@ fn run_user<W: Watch>(evm: &mut Evm<W>, env: &BlockEnv, progress: &mut Progress,
         to: tx.env.kind,
         raw: tx.raw.clone(),
         price: tx.env.effective_gas_price(env.base_fee.into()),
+        data_price: price,
         deposit_nonce: None,
     };
     let (receipt, used_records) = progress.include(evm, identity, result);
@@ -264,10 +272,21 @@ struct Identity {
     to: TxKind,
     raw: Bytes,
     price: u128,
+    data_price: DataPrice,
     deposit_nonce: Option<u64>,
 }
 
 impl Progress {
+    /// What a byte costs in this block; system transactions are over when it is first asked for.
+    fn data_price(&mut self, context: &mut Context) -> Result<DataPrice> {
+        if let Some(price) = self.data_price {
+            return Ok(price);
+        }
+        let price = DataPrice::of_block(context)?;
+        self.data_price = Some(price);
+        Ok(price)
+    }
+
     /// Gas that transactions may still declare.
     fn gas_left(&self, env: &BlockEnv) -> u64 {
         env.gas_limit.saturating_sub(self.gas_used).saturating_sub(self.wasted_gas)
@@ -303,6 +322,10 @@ impl Progress {
             infer_gas,
             cumulative_gas_used: self.gas_used,
             effective_gas_price: identity.price,
+            data_size: turn.data.size,
+            data_fee: turn.data.fee,
+            data_rate: identity.data_price.rate,
+            data_scalar: identity.data_price.scalar,
             bloom: self.bloom.bloom(&logs),
             logs,
             deposit_nonce: identity.deposit_nonce,

@@ -8,6 +8,7 @@ use revm::primitives::HashMap;
 use super::host::{Callbacks, ModelFacts, Output, Tier};
 use super::request::{self, Request};
 use crate::error::{Failure, Result};
+use crate::exec::data_fee::DataCharge;
 use crate::rules::Rules;
 
 /// Statuses that the core knows; models and manifests may give others.
@@ -82,6 +83,8 @@ pub(crate) struct Turn {
     pub(crate) requests: Vec<Request>,
     pub(crate) stop: Option<Stop>,
     pub(crate) told: Option<Told>,
+    /// What it owes for its bytes on Bitcoin.
+    pub(crate) data: DataCharge,
     macs: [u64; 2],
     /// What the running call costs if it gets no answer.
     base_gas: u64,

@@ -58,6 +58,7 @@ pub(crate) fn plain_transaction(
         v: U256::ZERO,
         r: U256::ZERO,
         s: U256::ZERO,
+        data_size: 0,
         intrinsic_gas: 0,
         floor_gas: 0,
     }))

@@ -12,6 +12,7 @@ use revm::context_interface::transaction::{
 use revm::handler::validation::validate_initial_tx_gas_with_gas_params;
 
 use super::signature::recover;
+use super::size::data_size;
 use super::transaction::Tx;
 use crate::exec::evm::{SPEC, TRANSACTION_GAS_CAP, configuration};
 
@@ -66,7 +67,8 @@ pub(crate) fn decode(raw: Bytes, chain_id: u64) -> Decoded<Tx> {
     let env =
         TxEnv { caller: sender, authorization_list: recover_authorities(env.authorization_list), ..env };
     let Signature { odd_y, v, r, s } = signature;
-    Ok(Tx { hash: keccak256(&raw), raw, env, odd_y, v, r, s, intrinsic_gas, floor_gas })
+    let (hash, data_size) = (keccak256(&raw), data_size(&raw));
+    Ok(Tx { hash, raw, env, odd_y, v, r, s, intrinsic_gas, floor_gas, data_size })
 }
 
 type Parts = (TxEnv, Signature, B256);

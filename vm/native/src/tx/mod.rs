@@ -2,5 +2,6 @@
 
 pub(crate) mod decode;
 pub(crate) mod signature;
+pub(crate) mod size;
 pub(crate) mod system;
 pub(crate) mod transaction;

@@ -29,6 +29,8 @@ pub(crate) struct Tx {
     pub(crate) s: U256,
     pub(crate) intrinsic_gas: u64,
     pub(crate) floor_gas: u64,
+    /// Bytes that it pays for on Bitcoin.
+    pub(crate) data_size: u64,
 }
 
 /// A signed user transaction.
@@ -151,6 +153,10 @@ impl Transaction {
     #[getter]
     fn floor_gas(&self) -> u64 {
         self.0.floor_gas
+    }
+    #[getter]
+    fn data_size(&self) -> u64 {
+        self.0.data_size
     }
     fn effective_gas_price(&self, base_fee: u64) -> u128 {
         self.0.env.effective_gas_price(base_fee.into())
