@@ -15,7 +15,8 @@ from vm.data_fee import DataTally
 from vm.inference.manifest import Profile, Tier
 from vm.registry import ModelFacts
 
-SNAPSHOT_VERSION: Final = 1
+SNAPSHOT_VERSION: Final = 2
+"""1 is what a stored snapshot begins with whose large pieces stand elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -401,7 +401,7 @@ def test_damaged_snapshots_are_told(noise, at):
     story(bitcoin, sequencer, 3)
     data = sequencer.pipeline.snapshot()
     assert Pipeline.restore(CONFIG, data).snapshot() == data
-    for damaged in (noise, data[: at % len(data)], data + b"\0", b"\2" + data[1:]):
+    for damaged in (noise, data[: at % len(data)], data + b"\0", b"\1" + data[1:]):
         with pytest.raises(InvariantViolation, match=r"pipeline\.corrupt_snapshot"):
             Pipeline.restore(CONFIG, damaged)
     other = replace(CONFIG, chain_id=1)

@@ -152,6 +152,7 @@ class World:
         self.spec = spec or chain_spec()
         self.models = HashModels()
         self.branch = branch
+        self.fee_rate = 1_000
         self.accounts = [Account(account.secret) for account in DEV_ACCOUNTS]
         self.executor = Executor(self.spec, self.store, self.models)
 
@@ -166,7 +167,8 @@ class World:
         origin = head.origin
         if epochs:
             origin = origin_at(head.origin.height + 1, self.branch)
-            system = (build_l1_info_transaction(L1Info(origin, fee_rate=1_000, finalized_number=0)), *system)
+            info = L1Info(origin, fee_rate=self.fee_rate, finalized_number=0)
+            system = (build_l1_info_transaction(info), *system)
         return BlockData(
             number=head.number + 1,
             timestamp=head.timestamp + 2,
