@@ -186,6 +186,7 @@ def test_receipts_survive_storage(lab: Lab, senders: list[Key]) -> None:
     assert again[2].contract_address is None
     for bad in (
         b"",
+        b"\3" + sealed.receipts_blob[1:],
         b"\1" + sealed.receipts_blob[1:],
         sealed.receipts_blob + b"\0",
         sealed.receipts_blob[:-1],

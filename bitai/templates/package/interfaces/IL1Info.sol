@@ -19,6 +19,9 @@ interface IL1Info {
     /// @return The L1 fee rate in force, in sats per 1,000 weight units.
     function feeRate() external view returns (uint64);
 
+    /// @return The scalar of the data fee in force, in millionths.
+    function feeScalar() external view returns (uint64);
+
     /// @param ofHeight an L1 height
     /// @return The hash of that L1 block, or zero if it is not one of the last 8,192 origins.
     function hashOf(uint64 ofHeight) external view returns (bytes32);

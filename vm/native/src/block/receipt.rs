@@ -14,8 +14,19 @@ use crate::tx::system::SYSTEM_TYPE;
 
 /// Version byte of the storage form.
 const BLOB_VERSION: u8 = 2;
+/// The form before: nobody had paid for bytes on Bitcoin.
+const BLOB_WITHOUT_DATA: u8 = 1;
 /// OP's version of a deposit's receipt since Canyon.
 const DEPOSIT_RECEIPT_VERSION: u8 = 1;
+
+/// Bytes paid for on Bitcoin, what they cost in wei, and by which rate and scalar.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, RlpEncodable, RlpDecodable)]
+pub(crate) struct DataPaid {
+    pub(crate) size: u64,
+    pub(crate) fee: U256,
+    pub(crate) rate: u64,
+    pub(crate) scalar: u64,
+}
 
 /// What an included transaction left.
 #[derive(Clone, Debug, PartialEq, Eq, RlpEncodable, RlpDecodable)]
@@ -33,15 +44,13 @@ pub(crate) struct ReceiptFacts {
     pub(crate) infer_gas: u64,
     pub(crate) cumulative_gas_used: u64,
     pub(crate) effective_gas_price: u128,
-    /// Bytes paid for on Bitcoin, what they cost in wei, and by which rate and scalar.
-    pub(crate) data_size: u64,
-    pub(crate) data_fee: U256,
-    pub(crate) data_rate: u64,
-    pub(crate) data_scalar: u64,
     pub(crate) logs: Vec<Log>,
     /// Made again from the logs when receipts are read back.
     #[rlp(default, skip)]
     pub(crate) bloom: Bloom,
+    /// Stands beside the receipts when they are stored.
+    #[rlp(default, skip)]
+    pub(crate) data: DataPaid,
     /// Of a system transaction.
     pub(crate) deposit_nonce: Option<u64>,
 }
@@ -65,10 +74,7 @@ impl ReceiptFacts {
             infer_gas: 0,
             cumulative_gas_used,
             effective_gas_price: 0,
-            data_size: 0,
-            data_fee: U256::ZERO,
-            data_rate: 0,
-            data_scalar: 0,
+            data: DataPaid::default(),
             bloom: BloomMaker::default().bloom(&logs),
             logs,
             deposit_nonce: None,
@@ -101,7 +107,7 @@ impl ReceiptFacts {
     }
 }
 
-/// Storage form of a block's receipts: version byte, then the RLP list of their facts.
+/// Storage form of a block's receipts: version byte, the RLP list of their facts, that of what each paid for its bytes.
 pub(crate) fn encode_blob(receipts: &[Arc<ReceiptFacts>]) -> Vec<u8> {
     let payload_length = receipts.iter().map(|receipt| receipt.length()).sum();
     let mut out = Vec::with_capacity(payload_length + 8);
@@ -110,13 +116,26 @@ pub(crate) fn encode_blob(receipts: &[Arc<ReceiptFacts>]) -> Vec<u8> {
     for receipt in receipts {
         receipt.encode(&mut out);
     }
+    receipts.iter().map(|receipt| receipt.data).collect::<Vec<_>>().encode(&mut out);
     out
 }
 
 fn decode_blob(blob: &[u8]) -> Result<Vec<ReceiptFacts>> {
     let malformed = || Failure::new("receipts.malformed", "not the storage form of receipts");
-    let mut rest = blob.strip_prefix(&[BLOB_VERSION]).ok_or_else(malformed)?;
+    let (&version, mut rest) = blob.split_first().ok_or_else(malformed)?;
+    if !matches!(version, BLOB_VERSION | BLOB_WITHOUT_DATA) {
+        return Err(malformed());
+    }
     let mut receipts: Vec<ReceiptFacts> = Decodable::decode(&mut rest).map_err(|_| malformed())?;
+    if version == BLOB_VERSION {
+        let paid: Vec<DataPaid> = Decodable::decode(&mut rest).map_err(|_| malformed())?;
+        if paid.len() != receipts.len() {
+            return Err(malformed());
+        }
+        for (receipt, data) in receipts.iter_mut().zip(paid) {
+            receipt.data = data;
+        }
+    }
     let mut blooms = BloomMaker::default();
     for receipt in &mut receipts {
         receipt.bloom = blooms.bloom(&receipt.logs);
@@ -184,19 +203,19 @@ impl Receipt {
     }
     #[getter]
     fn data_size(&self) -> u64 {
-        self.0.data_size
+        self.0.data.size
     }
     #[getter]
     fn data_fee(&self) -> Int {
-        Int(self.0.data_fee)
+        Int(self.0.data.fee)
     }
     #[getter]
     fn data_rate(&self) -> u64 {
-        self.0.data_rate
+        self.0.data.rate
     }
     #[getter]
     fn data_scalar(&self) -> u64 {
-        self.0.data_scalar
+        self.0.data.scalar
     }
     #[getter]
     fn logs(&self) -> Vec<LogView> {

@@ -9,6 +9,7 @@ use revm::handler::pre_execution::validate_against_state_and_deduct_caller;
 
 use super::evm::{Context, Error};
 use super::outcome::cost;
+use crate::block::receipt::DataPaid;
 use crate::error::Result;
 use crate::state::store::Snapshot;
 use crate::tx::size::{lz_length, size_of_lz};
@@ -59,6 +60,11 @@ impl DataPrice {
     /// Wei for this many bytes; three numbers of 64 bits and ten fit 256.
     pub(crate) fn fee(self, size: u64) -> U256 {
         U256::from(size) * U256::from(self.rate) * U256::from(self.scalar) * U256::from(WEI_PER_UNIT)
+    }
+
+    /// What a receipt says of a charge at this price.
+    pub(crate) fn paid(self, charge: DataCharge) -> DataPaid {
+        DataPaid { size: charge.size, fee: charge.fee, rate: self.rate, scalar: self.scalar }
     }
 
     /// About what a transaction with this calldata would pay.
