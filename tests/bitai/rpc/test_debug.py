@@ -93,6 +93,22 @@ async def test_the_switches_of_the_struct_logger(rig):
     assert (await rig.call("debug_traceTransaction", transfer))["structLogs"] == []
 
 
+async def test_a_trace_takes_the_fee_for_bytes(rig):
+    """The sender's balance after a traced transaction is what the block left it, data fee included."""
+    world = rig.world
+    world.run(epochs=1)
+    raw = world.alice.sign(b"\x07" * 20, value=5)
+    (receipt,) = world.run(raw).sealed.receipts
+    assert receipt.data_fee > 0
+    change = await rig.call(
+        "debug_traceTransaction",
+        hexed(keccak256(raw)),
+        {"tracer": "prestateTracer", "tracerConfig": {"diffMode": True}},
+    )
+    left = rig.executor.view(rig.executor.head.number).balance(world.alice.address)
+    assert int(change["post"][hexed(world.alice.address)]["balance"], 16) == left
+
+
 async def test_other_tracers(rig):
     """State before and changes, selectors, nothing at all, and several at once."""
     asked = hexed(keccak256(rig.world.asked[0]))

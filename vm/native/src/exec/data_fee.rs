@@ -62,6 +62,11 @@ impl DataPrice {
         U256::from(size) * U256::from(self.rate) * U256::from(self.scalar) * U256::from(WEI_PER_UNIT)
     }
 
+    /// What a transaction of this many bytes owes.
+    pub(crate) fn charge(self, size: u64) -> DataCharge {
+        DataCharge { size, fee: self.fee(size) }
+    }
+
     /// What a receipt says of a charge at this price.
     pub(crate) fn paid(self, charge: DataCharge) -> DataPaid {
         DataPaid { size: charge.size, fee: charge.fee, rate: self.rate, scalar: self.scalar }

@@ -8,7 +8,7 @@ use revm::context::result::{ExecutionResult, HaltReason};
 use revm::context::{CfgEnv, Journal, Transaction as _};
 use revm::context_interface::JournalTr;
 
-use super::data_fee::{DataCharge, DataPrice};
+use super::data_fee::DataPrice;
 use super::evm::{Context, Error, Evm, UserHandler, Watch, block_configuration, build, watched};
 use super::outcome::Ended;
 use super::system;
@@ -220,7 +220,7 @@ fn run_user<W: Watch>(evm: &mut Evm<W>, env: &BlockEnv, progress: &mut Progress,
     }
     let price = progress.data_price(&mut evm.ctx)?;
     evm.ctx.tx = tx.env.clone();
-    evm.ctx.chain.turn.data = DataCharge { size: tx.data_size, fee: price.fee(tx.data_size) };
+    evm.ctx.chain.turn.data = price.charge(tx.data_size);
     let result = match UserHandler::transact(evm) {
         Ok(result) => result,
         Err(Error::Transaction(invalid)) => return Ok(Ended::invalid(&invalid)),

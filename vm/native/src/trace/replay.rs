@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::env::BlockEnv;
 use crate::error::{Failure, Result};
+use crate::exec::data_fee::DataPrice;
 use crate::exec::evm::{Error, UserHandler, Watch, block_configuration, watched};
 use crate::exec::system;
 use crate::infer::lane::{Lane, Missing, Stop};
@@ -106,6 +107,7 @@ impl Replay {
             }
             Step::User(tx) => {
                 evm.ctx.tx = tx.env.clone();
+                evm.ctx.chain.turn.data = DataPrice::of_block(&mut evm.ctx)?.charge(tx.data_size);
                 (UserHandler::transact(&mut evm), tx.env.clone())
             }
         };
