@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -82,11 +83,19 @@ def run(command: list[str], *, cwd: Path = ROOT, limit_s: float = 120.0, **more:
 
 @cache
 def compiled(folder: str) -> dict[str, Any]:
-    """Compile a folder of tests/contracts with npm's solc: interface and code by name."""
+    """Compile a folder of tests/contracts with npm's solc, once: interface and code by name."""
     if not MODULES.exists() or shutil.which("node") is None:
         pytest.skip("npm packages are not installed: run `make setup`")
-    made: dict[str, Any] = json.loads(run(["node", "compile.mjs", str(SOLIDITY / folder)], cwd=NODE_TESTS))
-    return made
+    sources = sorted((SOLIDITY / folder).glob("*.sol"))
+    made_of = [NODE_TESTS / "compile.mjs", NODE_TESTS / "package-lock.json", *sources]
+    digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in made_of))
+    kept = ROOT / ".cache" / "solidity" / f"{folder}-{digest.hexdigest()}.json"
+    if not kept.exists():
+        made = run(["node", "compile.mjs", str(SOLIDITY / folder)], cwd=NODE_TESTS)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(made)
+    found: dict[str, Any] = json.loads(kept.read_text())
+    return found
 
 
 def job_for(url: str, account: DevAccount, *, trace: bool) -> str:

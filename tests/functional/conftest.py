@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bitai.demo import held_out_images
-from tests.functional.harness import ROOT, NodeProcess, wait_until
+from tests.functional.harness import ROOT, NodeProcess, dev_node, wait_until
 from vm.inference import engine
 from vm.inference.artifact import Artifact, parse_artifact
 
@@ -86,6 +87,17 @@ def run_node_client(script: str, job: dict[str, Any]) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr.decode()
     report: dict[str, Any] = json.loads(done.stdout)
     return report
+
+
+@pytest.fixture(scope="session")
+def tool_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+    """One dev node for all tests of developers' tools, without a neuron: each has accounts of its own.
+
+    Accounts 0: templates; 1 to 7: one a client; 8 and 9: the contract suite, which wants them fresh.
+    """
+    flags = ("--block-time-mode", "on-demand", "--no-neuron")
+    with dev_node(tmp_path_factory.mktemp("tools"), *flags) as running:
+        yield running
 
 
 @pytest.fixture

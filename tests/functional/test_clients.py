@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.functional.clients import anvils_gas_of, check_report, job_for, run
 from tests.functional.conftest import NODE_TESTS
-from tests.functional.harness import ROOT, NodeProcess, dev_node
+from tests.functional.harness import ROOT, NodeProcess
 from vm.dev_accounts import DEV_ACCOUNTS
 
 pytestmark = pytest.mark.functional
@@ -28,13 +28,6 @@ CLIENTS = {
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
-    """One dev node for all clients."""
-    with dev_node(tmp_path_factory.mktemp("clients"), "--block-time-mode", "on-demand") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def anvils_gas() -> dict[str, int]:
     """What the same story costs on anvil."""
     return anvils_gas_of(DEV_ACCOUNTS[1])
@@ -42,7 +35,7 @@ def anvils_gas() -> dict[str, int]:
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_client_tells_the_shops_story(
-    node: NodeProcess,
+    tool_node: NodeProcess,
     anvils_gas: dict[str, int],
     client: str,
     record_property: Callable[[str, object], None],
@@ -52,10 +45,10 @@ def test_a_client_tells_the_shops_story(
     if client == "web3.py 7" and not OTHER_WEB3.exists():
         pytest.skip("web3.py 7 has an environment of its own: `tools/setup.sh clients` makes it")
     account = DEV_ACCOUNTS[place]
-    job = job_for(node.run_file["rpc_url"], account, trace=False)
+    job = job_for(tool_node.run_file["rpc_url"], account, trace=False)
     report: dict[str, Any] = json.loads(run(command, cwd=NODE_TESTS, input=job))
     assert report.get("software", client).startswith(client)
-    check_report(node.rpc, account, report, anvils_gas)
+    check_report(tool_node.rpc, account, report, anvils_gas)
     record_property(
         "said", f"{client}: {sum(each['gasUsed'] for each in report['sent'].values()):,} gas, as on anvil"
     )

@@ -28,7 +28,7 @@ from tests.functional.clients import (
     proven,
     run,
 )
-from tests.functional.harness import NodeProcess, dev_node, wait_until
+from tests.functional.harness import NodeProcess, wait_until
 from vm.dev_accounts import DEV_ACCOUNTS, DevAccount
 
 pytestmark = pytest.mark.functional
@@ -36,13 +36,6 @@ pytestmark = pytest.mark.functional
 BUY = "buy(uint256,uint256,string)"
 SOLD = "Sold(address indexed,uint256 indexed,uint256,string)"
 SOLD_OUT = "SoldOut(uint256,uint256,uint256)"
-
-
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
-    """One dev node for both programs."""
-    with dev_node(tmp_path_factory.mktemp("foundry"), "--block-time-mode", "on-demand") as running:
-        yield running
 
 
 class Cast:
@@ -158,20 +151,20 @@ def listening(cast: Cast, contracts: dict[str, str], folder: Path) -> Iterator[C
         listener.wait(10)
 
 
-def test_cast_tells_the_shops_story(node: NodeProcess, tmp_path: Path) -> None:
+def test_cast_tells_the_shops_story(tool_node: NodeProcess, tmp_path: Path) -> None:
     """Cast deploys, sends each transaction type, estimates, listens, decodes reverts and fetches a proof."""
     account = DEV_ACCOUNTS[5]
-    cast = Cast(node.run_file["rpc_url"], account)
+    cast = Cast(tool_node.run_file["rpc_url"], account)
     contracts = cast.report["contracts"] = cast.open_shop()
-    shop, first = contracts["shop"], node.rpc("eth_blockNumber")
-    watch = node.rpc("eth_newFilter", {"address": shop})
+    shop, first = contracts["shop"], tool_node.rpc("eth_blockNumber")
+    watch = tool_node.rpc("eth_newFilter", {"address": shop})
     with listening(cast, contracts, tmp_path) as sales:
         cast.buy_with_each_type(contracts)
         wait_until(lambda: len(sales()) == len(SALES), "cast heard of each sale")
         assert sales() == [each["hash"] for each in cast.report["sent"].values()]
     ranged = json.loads(cast.ask("logs", "--json", "--from-block", first, "--address", shop, SOLD))
     cast.report["logs"] = {
-        "filter": sales_of(node.rpc("eth_getFilterChanges", watch)),
+        "filter": sales_of(tool_node.rpc("eth_getFilterChanges", watch)),
         "range": sales_of(ranged),
     }
     cast.read_failures(shop)
@@ -183,7 +176,7 @@ def test_cast_tells_the_shops_story(node: NodeProcess, tmp_path: Path) -> None:
         other = Cast(url, account)
         other.buy_with_each_type(other.open_shop())
     gas = {kind: each["gasUsed"] for kind, each in other.report["sent"].items()}
-    check_report(node.rpc, account, cast.report, gas)
+    check_report(tool_node.rpc, account, cast.report, gas)
 
 
 class ForgeProject:
@@ -226,17 +219,17 @@ class ForgeProject:
         return told
 
 
-def test_forge_scripts_send_and_fork(node: NodeProcess, tmp_path: Path) -> None:
+def test_forge_scripts_send_and_fork(tool_node: NodeProcess, tmp_path: Path) -> None:
     """`forge script --broadcast` deploys the project and buys, also by delegation; `forge test` forks the node."""
     account = DEV_ACCOUNTS[6]
-    project = ForgeProject(tmp_path, node.run_file["rpc_url"], account)
-    chain_id = int(node.rpc("eth_chainId"), 16)
+    project = ForgeProject(tmp_path, tool_node.run_file["rpc_url"], account)
+    chain_id = int(tool_node.rpc("eth_chainId"), 16)
     project.script()
     opened = project.sent_by("run", chain_id)
     receipts = opened["receipts"]
     assert [receipt["type"] for receipt in receipts] == ["0x2"] * 5 + ["0x4"]
     for receipt in receipts:
-        ours = node.rpc("eth_getTransactionReceipt", receipt["transactionHash"])
+        ours = tool_node.rpc("eth_getTransactionReceipt", receipt["transactionHash"])
         assert ours["status"] == receipt["status"] == "0x1"
         assert ours["gasUsed"] == receipt["gasUsed"]
     _, shop, errands = (entry["contractAddress"] for entry in opened["transactions"][:3])
@@ -247,14 +240,14 @@ def test_forge_scripts_send_and_fork(node: NodeProcess, tmp_path: Path) -> None:
     refused = project.script("--sig", "buyTooMuch(address)", shop, fails=True)
     assert "script failed: SoldOut(1, 1000, 99)" in refused
 
-    logs = node.rpc("eth_getLogs", {"address": shop, "fromBlock": "earliest"})
+    logs = tool_node.rpc("eth_getLogs", {"address": shop, "fromBlock": "earliest"})
     assert [sale[2:] for sale in sales_of(logs)] == [
         SALES["dynamicFee"],
         SALES["setCode"],
         SALES["legacy"],
     ]
-    assert node.rpc("eth_getCode", "0x" + account.address.hex()) == DELEGATED + errands[2:].lower()
-    assert proven(node.rpc, shop)["slots"] == {str(SOLD_SLOT): 8}
+    assert tool_node.rpc("eth_getCode", "0x" + account.address.hex()) == DELEGATED + errands[2:].lower()
+    assert proven(tool_node.rpc, shop)["slots"] == {str(SOLD_SLOT): 8}
 
     tested = project.forge("test", "--fork-url", project.url, SHOP_ADDRESS=shop)
     assert "2 tests passed, 0 failed" in tested
@@ -264,4 +257,4 @@ def test_forge_scripts_send_and_fork(node: NodeProcess, tmp_path: Path) -> None:
     )
     address = re.search(r"Deployed to: (0x[0-9a-fA-F]{40})", created)
     assert address is not None
-    assert node.rpc("eth_getCode", address[1]) != "0x"
+    assert tool_node.rpc("eth_getCode", address[1]) != "0x"

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.functional.clients import MODULES, SOLIDITY, anvils_gas_of, check_report, hardhat
-from tests.functional.harness import NodeProcess, dev_node
+from tests.functional.harness import NodeProcess
 from vm.dev_accounts import DEV_ACCOUNTS
 
 pytestmark = pytest.mark.functional
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
-    """A dev node."""
-    with dev_node(tmp_path_factory.mktemp("hardhat"), "--block-time-mode", "on-demand") as running:
-        yield running
-
-
-def test_hardhat_tells_the_shops_story(node: NodeProcess, tmp_path: Path) -> None:
+def test_hardhat_tells_the_shops_story(tool_node: NodeProcess, tmp_path: Path) -> None:
     """A project compiles with npm's solc, Ignition deploys it, and each transaction type is sent and understood."""
     account = DEV_ACCOUNTS[7]
     project = tmp_path / "project"
@@ -36,9 +28,9 @@ def test_hardhat_tells_the_shops_story(node: NodeProcess, tmp_path: Path) -> Non
         "scripts/story.js",
         "--network",
         "bitai",
-        SHOP_URL=node.run_file["rpc_url"],
+        SHOP_URL=tool_node.run_file["rpc_url"],
         SHOP_KEY="0x" + account.secret.hex(),
         SOLJSON=str(MODULES / "solc" / "soljson.js"),
     )
     report: dict[str, Any] = json.loads(told.strip().splitlines()[-1])
-    check_report(node.rpc, account, report, anvils_gas_of(account))
+    check_report(tool_node.rpc, account, report, anvils_gas_of(account))

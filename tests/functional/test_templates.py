@@ -6,14 +6,13 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.functional.clients import MODULES, SOLC, foundry, npm_binary, run
-from tests.functional.conftest import NODE_TESTS, wait_for_models
-from tests.functional.harness import ROOT, NodeProcess, dev_node
+from tests.functional.conftest import NODE_TESTS
+from tests.functional.harness import ROOT, NodeProcess, wait_until
 
 pytestmark = pytest.mark.functional
 
@@ -24,12 +23,17 @@ HARDHAT_MODULES = NODE_TESTS / "hardhat" / "node_modules"
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
-    """A dev node with its models."""
-    flags = ("--block-time-mode", "on-demand", "--mine-interval", "1")
-    with dev_node(tmp_path_factory.mktemp("templates"), *flags) as running:
-        wait_for_models(running)
-        yield running
+def node(tool_node: NodeProcess) -> NodeProcess:
+    """The node, once every node of its chain can run the digits model."""
+
+    def ready() -> bool:
+        if any(model["active"] for model in tool_node.rpc("bitai_getModels") if model["tier"] == "on-chain"):
+            return True
+        run(["bitai-node", "dev", "mine", "--datadir", str(tool_node.datadir)])
+        return False
+
+    wait_until(ready, "the on-chain model registered", limit_s=90)
+    return tool_node
 
 
 def commands(page: str) -> str:

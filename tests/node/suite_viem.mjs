@@ -188,6 +188,7 @@ async function workshop() {
   await read(contract("Coin", foretold), "name");
 }
 
+await send("coins for carol", alice, { to: carol.address, value: ether("10") });
 const gold = await coins();
 await deeds();
 await exchange(gold);
