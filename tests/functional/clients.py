@@ -98,14 +98,13 @@ def compiled(folder: str) -> dict[str, Any]:
     return found
 
 
-def job_for(url: str, account: DevAccount, *, trace: bool) -> str:
+def job_for(url: str, account: DevAccount) -> str:
     """Return what a client's script reads: where, who, and the compiled project."""
     job = {
         "url": url,
         "chainId": int(JsonRpc(url)("eth_chainId"), 16),
         "key": "0x" + account.secret.hex(),
         "contracts": compiled("clients"),
-        "trace": trace,
     }
     return json.dumps(job)
 
@@ -130,9 +129,7 @@ def anvil(*flags: str) -> Iterator[str]:
 def anvils_gas_of(account: DevAccount) -> dict[str, int]:
     """Tell the story with viem on a fresh anvil: what each transaction costs there."""
     with anvil() as url:
-        report = json.loads(
-            run(["node", "shop_viem.mjs"], cwd=NODE_TESTS, input=job_for(url, account, trace=False))
-        )
+        report = json.loads(run(["node", "shop_viem.mjs"], cwd=NODE_TESTS, input=job_for(url, account)))
     return {kind: told["gasUsed"] for kind, told in report["sent"].items()}
 
 
@@ -162,8 +159,7 @@ def check_report(rpc: JsonRpc, account: DevAccount, report: dict[str, Any], gas:
         report["proven"] = checked_proof(report["proof"]["stateRoot"], report["proof"]["proof"])
     assert report["proven"]["slots"] == {str(SOLD_SLOT): 10}
     assert report["proven"]["nonce"] == 1
-    if report.get("trace"):
-        check_trace(account, contracts, report["trace"])
+    check_trace(account, contracts, report["trace"])
 
 
 def check_sent(rpc: JsonRpc, account: DevAccount, report: dict[str, Any], gas: dict[str, int]) -> None:

@@ -103,6 +103,14 @@ class Story:
         proof = self.web3.eth.get_proof(shop.address, [1], block["number"])
         self.report["proof"] = {"stateRoot": block["stateRoot"], "proof": proof}
 
+    def trace(self, sent: str) -> dict[str, Any]:
+        """Trace a transaction with both families of methods, which must tell the same calls."""
+        traced = self.web3.geth.debug.trace_transaction(sent, {"tracer": "callTracer"})
+        outer, inner = self.web3.tracing.trace_transaction(sent)
+        assert outer["action"]["to"].lower() == traced["to"].lower()
+        assert inner["action"]["to"].lower() == traced["calls"][0]["to"].lower()
+        return framed(traced)
+
     async def run(self) -> dict[str, Any]:
         """Tell the story in order."""
         till = self.deploy("Till")
@@ -133,12 +141,8 @@ class Story:
         self.failures(shop)
         self.prove(shop)
         self.report["delegation"] = self.web3.eth.get_code(self.account.address).to_0x_hex()
-        if self.job["trace"]:
-            sent = self.report["sent"]["dynamicFee"]["hash"]
-            answer = self.web3.manager.request_blocking(
-                "debug_traceTransaction", [sent, {"tracer": "callTracer"}]
-            )
-            self.report["trace"] = answer
+        sent = self.report["sent"]["dynamicFee"]["hash"]
+        self.report["trace"] = self.trace(sent)
         return self.report
 
 
@@ -152,6 +156,18 @@ def decoded(contract: Any, error: ContractCustomError) -> dict[str, Any]:
             values = contract.w3.codec.decode(types, data[4:])
             return {"name": entry["name"], "args": [str(value) for value in values]}
     raise LookupError(error.data)
+
+
+def framed(frame: Any) -> dict[str, Any]:
+    """Return a frame of a call tree as the node wrote it, before web3.py made integers and checksums of it."""
+    value = frame.get("value", "0x0")
+    return {
+        "type": frame["type"],
+        "from": frame["from"].lower(),
+        "to": frame["to"].lower(),
+        "value": value if isinstance(value, str) else hex(value),
+        "calls": [framed(inner) for inner in frame.get("calls", [])],
+    }
 
 
 def plain(log: Any) -> list[Any]:

@@ -45,7 +45,7 @@ def test_a_client_tells_the_shops_story(
     if client == "web3.py 7" and not OTHER_WEB3.exists():
         pytest.skip("web3.py 7 has an environment of its own: `tools/setup.sh clients` makes it")
     account = DEV_ACCOUNTS[place]
-    job = job_for(tool_node.run_file["rpc_url"], account, trace=False)
+    job = job_for(tool_node.run_file["rpc_url"], account)
     report: dict[str, Any] = json.loads(run(command, cwd=NODE_TESTS, input=job))
     assert report.get("software", client).startswith(client)
     check_report(tool_node.rpc, account, report, anvils_gas)

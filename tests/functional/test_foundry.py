@@ -169,6 +169,11 @@ def test_cast_tells_the_shops_story(tool_node: NodeProcess, tmp_path: Path) -> N
     }
     cast.read_failures(shop)
     cast.report["delegation"] = cast.ask("code", cast.address)
+    bought = cast.report["sent"]["dynamicFee"]["hash"]
+    tracer = json.dumps({"tracer": "callTracer"})
+    cast.report["trace"] = json.loads(cast.ask("rpc", "debug_traceTransaction", bought, tracer))
+    listed = cast.ask("access-list", "--from", cast.address, shop, BUY, "2", "3", "again", "--value", "10")
+    assert contracts["till"] in listed.lower()
     block = json.loads(cast.ask("block", "--json"))
     proof = json.loads(cast.ask("proof", shop, str(SOLD_SLOT), "--block", str(int(block["number"], 16))))
     cast.report["proven"] = checked_proof(block["stateRoot"], proof)
@@ -248,6 +253,10 @@ def test_forge_scripts_send_and_fork(tool_node: NodeProcess, tmp_path: Path) -> 
     ]
     assert tool_node.rpc("eth_getCode", "0x" + account.address.hex()) == DELEGATED + errands[2:].lower()
     assert proven(tool_node.rpc, shop)["slots"] == {str(SOLD_SLOT): 8}
+    # cast runs it again by itself, from state it fetches: the same gas, and the call to the till with its coins.
+    again = run([foundry("cast"), "run", "--rpc-url", project.url, bought["transactionHash"]])
+    assert re.search(r"\[\d+\] .*::.*\{value: 10\}", again), again
+    assert f"Gas used: {int(bought['gasUsed'], 16)}" in again
 
     tested = project.forge("test", "--fork-url", project.url, SHOP_ADDRESS=shop)
     assert "2 tests passed, 0 failed" in tested

@@ -78,7 +78,7 @@ process.stdout.write(
     words: await failure(shop.buy, 1, 0, ""),
     panic: await failure(shop.share, 0),
     delegation: await provider.getCode(wallet.address),
-    trace: job.trace ? await provider.send("debug_traceTransaction", [sent.dynamicFee.hash, { tracer: "callTracer" }]) : null,
+    trace: await provider.send("debug_traceTransaction", [sent.dynamicFee.hash, { tracer: "callTracer" }]),
     proven: await proven(block.stateRoot, proof),
   }) + "\n",
 );

@@ -85,7 +85,7 @@ process.stdout.write(
     words: await failure(buy(1n, 0n, "")),
     panic: await failure({ ...atShop, functionName: "share", args: [0n] }),
     delegation: await reader.getCode({ address: account.address }),
-    trace: job.trace ? await reader.request({ method: "debug_traceTransaction", params: [sent.dynamicFee.hash, { tracer: "callTracer" }] }) : null,
+    trace: await reader.request({ method: "debug_traceTransaction", params: [sent.dynamicFee.hash, { tracer: "callTracer" }] }),
     proven: await proven(block.stateRoot, proof),
   }) + "\n",
 );

@@ -53,7 +53,7 @@ const report = {
   words: await failure(shop.simulate.buy([1n, 0n, ""])),
   panic: await failure(shop.read.share([0n])),
   delegation: await reader.getCode({ address: account.address }),
-  trace: process.env.SHOP_TRACE ? await provider.request({ method: "debug_traceTransaction", params: [sent.dynamicFee.hash, { tracer: "callTracer" }] }) : null,
+  trace: await provider.request({ method: "debug_traceTransaction", params: [sent.dynamicFee.hash, { tracer: "callTracer" }] }),
   proof: { stateRoot: block.stateRoot, proof },
 };
 process.stdout.write(JSON.stringify(report) + "\n");
