@@ -2,12 +2,16 @@
 
 Both get the same signed bytes from a load process of its own: a token is deployed, senders are funded, then runs of
 token transfers are sent, each transaction alone over keep-alive connections, or a hundred in one array. A run ends
-when the last receipt is there. Both chains make blocks as soon as transactions wait, with real state roots.
+when the last receipt is there. Each run is played to the one and then to the other, the other's processes stopped
+meanwhile; what is compared is the pair. Both chains have real state roots.
 """
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,10 +37,13 @@ from vm.dev_accounts import DEV_ACCOUNTS
 CONNECTIONS: Final = 32
 SENDERS: Final = 64
 HOLDERS: Final = 2_000
-SINGLE_RUN: Final = 3_200
-BATCH_RUN: Final = 6_400
+SINGLE_RUN: Final = 6_400
+BATCH_RUN: Final = 12_800
+"""Long enough that a block's interval at the end, up to 0.1 s, is little of it."""
 WARM_UP: Final = 640
 BATCH: Final = 100
+SETTLE_S: Final = 0.3
+"""For timers that fire when a stopped process goes on."""
 ANVIL: Final = ROOT / "tests/node/node_modules/.bin/anvil"
 ANVIL_BLOCK_S: Final = "0.1"
 """Its blocks at once leave transactions behind under load, for ever; of the intervals this is its quickest."""
@@ -124,33 +131,66 @@ def require_receipts(rpc: JsonRpc, hashes: Sequence[str]) -> None:
             assert reply["result"]["status"] == "0x1", reply
 
 
-def play(url: str, script: Script) -> dict[str, list[dict[str, Any]]]:
-    """Send a script; return the reports by kind of run."""
-    rpc = JsonRpc(url)
-    for run in script.setup:
-        send(url, run)
-        require_receipts(rpc, run.hashes)
-    reports: dict[str, list[dict[str, Any]]] = {}
+@dataclass(frozen=True)
+class Side:
+    """One of those that are compared: where it listens, and the groups of its processes."""
+
+    name: str
+    url: str
+    groups: tuple[int, ...]
+
+    def prepare(self, script: Script) -> None:
+        """Play what comes before the measured runs."""
+        rpc = JsonRpc(self.url)
+        for run in script.setup:
+            send(self.url, run)
+            require_receipts(rpc, run.hashes)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to all its processes."""
+        for group in self.groups:
+            os.killpg(group, number)
+
+
+Reports = dict[str, list[dict[str, Any]]]
+"""What the load process told of the runs of each kind."""
+
+
+def play(script: Script, sides: Sequence[Side]) -> dict[str, Reports]:
+    """Play each run to every side in turn, the others stopped meanwhile; return the reports by side."""
+    told: dict[str, Reports] = {side.name: {} for side in sides}
+    for side in sides:
+        side.prepare(script)
+    for side in sides:
+        side.signal(signal.SIGSTOP)
     for run in script.runs:
-        report = send(url, run)
-        report["tx_s"] = len(run.hashes) / report["seconds"]
-        reports.setdefault(run.name, []).append(report)
-    for run in script.runs:
-        require_receipts(rpc, run.hashes[:: len(run.hashes) // BATCH])
-    return reports
+        for side in sides:
+            side.signal(signal.SIGCONT)
+            time.sleep(SETTLE_S)
+            report = send(side.url, run)
+            report["tx_s"] = len(run.hashes) / report["seconds"]
+            told[side.name].setdefault(run.name, []).append(report)
+            side.signal(signal.SIGSTOP)
+    for side in sides:
+        side.signal(signal.SIGCONT)
+        for run in script.runs:
+            require_receipts(JsonRpc(side.url), run.hashes[:: len(run.hashes) // BATCH])
+    return told
 
 
 @contextmanager
-def anvil() -> Iterator[str]:
-    """Run anvil with its own way of making blocks: at once."""
+def anvil() -> Iterator[Side]:
+    """Run anvil."""
     port = choose_port(0, name="anvil", flag="", may_move=True)
     command = [str(ANVIL), "--quiet", "--port", str(port), "--chain-id", str(CHAIN_ID)]
     command += ["--gas-limit", "60000000", "--block-time", ANVIL_BLOCK_S]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         url = f"http://127.0.0.1:{port}"
         wait_until(lambda: JsonRpc(url)("eth_chainId"), "anvil answers")
-        yield url
+        yield Side("anvil", url, (process.pid,))
     finally:
         process.terminate()
         process.wait(10)
@@ -170,7 +210,17 @@ def bench_node(folder: Path) -> Iterator[NodeProcess]:
         node.stop()
 
 
-def figures(who: str, reports: dict[str, list[dict[str, Any]]]) -> Iterator[Figure]:
+def shares(told: dict[str, Reports]) -> Iterator[Figure]:
+    """Compare the two sides run by run: they were played one after the other."""
+    words = {"single": ("sent one by one", 100), "batch": (f"in arrays of {BATCH}", 200)}
+    for kind, (how, aim) in words.items():
+        pairs = zip(told["node"][kind], told["anvil"][kind], strict=True)
+        values = tuple(100 * ours["tx_s"] / theirs["tx_s"] for ours, theirs in pairs)
+        name = f"node, ERC-20 over RPC, {how}, as a share of anvil's run beside it"
+        yield Figure(f"e2e_{kind}_node_share", name, "%", values, aim=aim, by_median=True)
+
+
+def figures(who: str, reports: Reports) -> Iterator[Figure]:
     """Turn reports into figures."""
     ours = who == "node"
     words = {"single": "sent one by one", "batch": f"in arrays of {BATCH}"}

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import zip_longest
 from typing import Final, TypeVar
 
+from bench import bare
 from bench.measuring import Figure, Sample, core_rate, rate, timed
 from bench.workload import coin_transfers, token_transfers
 from bench.world import TOKEN_ADDRESS, World, decode_all, disk_store, make_world, open_executor
@@ -44,6 +45,7 @@ def measure_core() -> Iterator[Figure]:
     )
     samples, gas = _run_rounds(executor, tokens)
     yield core_rate("core_erc20", "core, ERC-20 transfers", samples, aim=100_000)
+    yield from _beside_bare_revm(world, tokens, samples)
     yield Figure(
         "core_erc20_gas",
         "core, ERC-20 transfers",
@@ -58,6 +60,25 @@ def measure_core() -> Iterator[Figure]:
     yield core_rate("core_plain", "core, plain transfers", samples)
     yield _gas_rate(executor, "core_arithmetic", "core, arithmetic loop", _ARITHMETIC_BODY, aim=400)
     yield _gas_rate(executor, "core_keccak", "core, keccak of 32 bytes", _KECCAK_BODY, aim=120)
+
+
+def _beside_bare_revm(
+    world: World, transactions: Sequence["_core.Transaction"], samples: Sequence[Sample]
+) -> Iterator[Figure]:
+    """Measure the same block by revm alone, and the core as a share of it; nothing where there is no cargo."""
+    program = bare.build()
+    if program is None:
+        return
+    names = {"kept": "revm alone, changes kept in its journal", "committed": "revm alone, changes committed"}
+    quickest = 0.0
+    for name, spent_s in bare.seconds(program, world, transactions).items():
+        rates = tuple(len(transactions) / each for each in spent_s)
+        yield Figure(f"bare_{name}", f"{names[name]}, ERC-20 transfers", "tx/s", rates)
+        quickest = max(quickest, *rates)
+    share = tuple(100 * sample.per_core_second / quickest for sample in samples)
+    yield Figure(
+        "core_share", "core, ERC-20 transfers, as a share of the quicker one's best", "%", share, aim=90
+    )
 
 
 def _run_rounds(executor: Executor, transactions: Sequence["_core.Transaction"]) -> tuple[list[Sample], int]:

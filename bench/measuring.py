@@ -37,6 +37,7 @@ class Figure:
     """One measured number: of several runs the best and the median, beside what was wanted.
 
     `key` names it in bench/reading.md and in JSON; `aim` has the figure's unit. `low_is_good` turns best into least.
+    `by_median`: what the aim is held to is the median, as with ratios of two runs, whose best is luck.
     """
 
     key: str
@@ -45,6 +46,12 @@ class Figure:
     values: tuple[float, ...]
     aim: float | None = None
     low_is_good: bool = False
+    by_median: bool = False
+
+    @property
+    def judged(self) -> float:
+        """The value that is held to the aim, and quoted."""
+        return self.median if self.by_median else self.best
 
     @property
     def best(self) -> float:

@@ -50,10 +50,11 @@ def verdict(figure: Figure) -> str:
     """Say how the best value stands to its aim."""
     if figure.aim is None:
         return ""
-    met = figure.best <= figure.aim if figure.low_is_good else figure.best >= figure.aim
-    ratio = figure.best / figure.aim
+    met = figure.judged <= figure.aim if figure.low_is_good else figure.judged >= figure.aim
+    ratio = figure.judged / figure.aim
     sign = "<=" if figure.low_is_good else ">="
-    return f"{sign} {number(figure.aim)}: {'met' if met else 'missed'} ({ratio:.2f} x)"
+    which = "by the median, " if figure.by_median else ""
+    return f"{sign} {number(figure.aim)}: {which}{'met' if met else 'missed'} ({ratio:.2f} x)"
 
 
 def as_line(figure: Figure) -> str:
@@ -81,7 +82,7 @@ def write_results(results: Results) -> Path:
     ]
     for part in ORDER:
         lines += _table(part, results.parts.get(part, []))
-    found = {figure.key: number(figure.best) for part in results.parts.values() for figure in part}
+    found = {figure.key: number(figure.judged) for part in results.parts.values() for figure in part}
     reading = re.sub(r"\{(\w+)\}", lambda match: found[match[1]], (HERE / "reading.md").read_text().strip())
     path = HERE / "RESULTS.md"
     path.write_text("\n".join([*lines, "", reading, ""]))

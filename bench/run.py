@@ -2,7 +2,7 @@
 
     make bench                       all of it, under four minutes
     make bench ARGS="core full"      only these parts; the file is then left alone
-    make bench ARGS="--rounds 5"     more runs through the front door
+    make bench ARGS="--rounds 9"     more runs through the front door
 
 Parts: core, full, e2e, replay, payload, infer. Ratios are made within one run, between things that ran on the same
 machine minutes apart; the file says which machine, and how busy it was.
@@ -48,18 +48,17 @@ def measure(parts: Iterable[str], rounds: int) -> Iterator[tuple[str, Figure]]:
 
 
 def end_to_end_figures(rounds: int, *, sync: bool) -> Iterator[Figure]:
-    """Play the same script to anvil and to a node; then sync a second node from the first's Bitcoin."""
+    """Play the same script to anvil and to a node in turns; then sync a second node from the first's Bitcoin."""
     script = end_to_end.make_script(rounds)
-    with end_to_end.anvil() as url:
-        theirs = list(end_to_end.figures("anvil", end_to_end.play(url, script)))
-    yield from theirs
     with TemporaryDirectory(prefix="bitai-bench-") as folder, end_to_end.bench_node(Path(folder)) as node:
-        ours = list(end_to_end.figures("node", end_to_end.play(node.run_file["rpc_url"], script)))
-        yield from ours
-        for mine, other in zip(ours, theirs, strict=True):
-            if mine.unit == "tx/s":
-                share = tuple(100 * value / other.best for value in mine.values)
-                yield Figure(f"{mine.key}_share", f"{mine.name}, as a share of anvil's best", "%", share)
+        assert node.process is not None
+        groups = (node.process.pid, *node.children().values())  # each child has a session of its own
+        ours = end_to_end.Side("node", node.run_file["rpc_url"], groups)
+        with end_to_end.anvil() as theirs:
+            told = end_to_end.play(script, (theirs, ours))
+        for who, reports in told.items():
+            yield from end_to_end.figures(who, reports)
+        yield from end_to_end.shares(told)
         if sync:
             yield from replaying.measure_sync(Path(folder), node)
 
@@ -70,7 +69,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="*", help="which parts to measure; all without a name")
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each kind through the front door")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each kind through the front door")
     parser.add_argument("--json", type=Path, help="also write every value to this file")
     options = parser.parse_args()
     unknown = set(options.parts) - set(PARTS)

@@ -32,6 +32,7 @@ class Signer:
 
     def __init__(self, secret: bytes, nonce: int = 0) -> None:
         """Sign from this nonce on."""
+        self.secret = secret
         self.address = address_of(secret)
         self.nonce = nonce
         self._key = PrivateKey(secret)

@@ -31,7 +31,7 @@ START: Final = L1Start(
 )
 SENDERS: Final = 500
 HOLDERS: Final = 50_000
-_FUNDS_WEI: Final = 1_000 * 10**18
+FUNDS_WEI: Final = 1_000 * 10**18
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def make_world(
     balances |= {balance_slot(holder): 1 for holder in known}
     code = bytes.fromhex(TOKEN["deployedBytecode"][2:])
     token = GenesisAccount(TOKEN_ADDRESS, nonce=1, code=code, storage=tuple(balances.items()))
-    people = [GenesisAccount(signer.address, balance=_FUNDS_WEI) for signer in signers]
+    people = [GenesisAccount(signer.address, balance=FUNDS_WEI) for signer in signers]
     people += [GenesisAccount(holder, balance=1) for holder in known]
     keys = Keys(*(xonly_public_key(each) for each in (BATCHER, sha256(b"sequencer"), sha256(b"governance"))))
     neuron = GenesisNeuron(address_of(NEURON), address_of(NEURON))

@@ -146,8 +146,14 @@ class BlockBuilder:
         self._candidates = _by_call(records)
         with translated():
             outcomes = self._execution.run(transactions, None, missing)
-        self._keep_used(outcomes, records)
-        told = [INCLUDED if outcome.kind == "included" else _tell(outcome) for outcome in outcomes]
+        kinds = [
+            outcome.kind for outcome in outcomes
+        ]  # once: each time makes a string, and most are included
+        self._keep_used(outcomes, kinds, records)
+        told = [
+            INCLUDED if kind == "included" else _tell(outcome)
+            for kind, outcome in zip(kinds, outcomes, strict=True)
+        ]
         self._outcomes += told
         return told
 
@@ -176,13 +182,15 @@ class BlockBuilder:
         """Drop the block; harmless after a commit."""
         self._execution.abandon()
 
-    def _keep_used(self, outcomes: Sequence["CoreOutcome"], records: Sequence[InferenceRecord]) -> None:
+    def _keep_used(
+        self, outcomes: Sequence["CoreOutcome"], kinds: Sequence[str], records: Sequence[InferenceRecord]
+    ) -> None:
         """Collect the records used, their index counting the user transactions of this block."""
         if not records:
-            self._included += sum(outcome.kind == "included" for outcome in outcomes)
+            self._included += kinds.count("included")
             return
-        for outcome in outcomes:
-            if outcome.kind == "included":
+        for kind, outcome in zip(kinds, outcomes, strict=True):
+            if kind == "included":
                 used = (records[index] for index in outcome.used_records)
                 self._records += [replace(record, tx_index=self._included) for record in used]
                 self._included += 1

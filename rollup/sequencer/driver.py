@@ -143,6 +143,8 @@ class Sequencer:
         self._mode = mode
         self._block_time_s = block_time_s
         self._wanted = asyncio.Event()
+        self._turn = 0.0
+        """When the next block is due, by the loop's clock."""
 
     def wake(self) -> None:
         """Say that something may have changed: a transaction, an answer, a Bitcoin block."""
@@ -168,9 +170,15 @@ class Sequencer:
             pass
 
     async def _at_intervals(self) -> None:
-        """Make one block and wait for the next one's turn, which the making of this one does not delay."""
+        """Make one block and wait for the next one's turn, which the making of this one does not delay.
+
+        Turns follow each other by the clock, not by when the one before was taken: a few milliseconds late each time
+        would be a block too few after some minutes.
+        """
         clock = asyncio.get_running_loop()
-        due = clock.time() + self._block_time_s
+        late_s = clock.time() - self._turn
+        due = clock.time() + self._block_time_s - (late_s if 0 <= late_s < self._block_time_s else 0)
+        self._turn = due
         proposal = await self._chain.propose()
         if proposal is None:
             await asyncio.sleep(max(0.0, due - clock.time()))
