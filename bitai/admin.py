@@ -17,11 +17,12 @@ MAX_FAUCET_SATS: Final = 100 * 100_000_000
 
 
 def add_admin_routes(app: web.Application, *, cookie: str, dev: Callable[[], DevControls | None]) -> None:
-    """Add POST /admin/dev/faucet, /mine and /reorg, for bearers of the cookie only; `dev` gives what is there now."""
+    """Add POST /admin/dev/faucet, /mine, /reorg, /reset for bearers of the cookie; `dev` gives what is there now."""
     routes = _AdminRoutes(cookie, dev)
     app.router.add_post("/admin/dev/faucet", routes.faucet)
     app.router.add_post("/admin/dev/mine", routes.mine)
     app.router.add_post("/admin/dev/reorg", routes.reorg)
+    app.router.add_post("/admin/dev/reset", routes.reset)
 
 
 class _AdminRoutes:
@@ -47,6 +48,11 @@ class _AdminRoutes:
             return refusal
         depth = read_whole(await read_body(request), "depth", most=MAX_REORG_DEPTH)
         return json_answer(await self._controls().reorg(depth))
+
+    async def reset(self, request: web.Request) -> web.Response:
+        if (refusal := self._refusal(request)) is not None:
+            return refusal
+        return json_answer({"left": await self._controls().reset()})
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         return refuse_stranger(request, self._cookie)

@@ -31,6 +31,7 @@ from bitai.chain_rows import (
     snapshot_key,
 )
 from bitai.decode_ahead import DecodeAhead
+from bitai.dev.scratch import ScratchChain
 from bitai.l1_scan import L1BlockInput
 from bitai.pipeline import Pipeline
 from bitai.pipeline_events import Epoch, Finalized, L1Done, ModelStored, Reset, SafeHead
@@ -112,6 +113,7 @@ class ChainDriver:
         self.executor = executor
         self.rows = ChainRows(store)
         self._store = store
+        self.scratch = ScratchChain(executor, store)
         self._secret = sequencer_secret
         self._fault = fault
         self._ahead = DecodeAhead(executor.decode)
@@ -138,6 +140,12 @@ class ChainDriver:
         """Return the pipeline's tip and safe block."""
         tip = self._pipeline.l1_tip
         return ChainPoint(tip.height, tip.hash), self._pipeline.safe_number
+
+    @property
+    def shared_head(self) -> int:
+        """The highest block that others may hear of: all but a development node's scratch."""
+        scratch = self.scratch.now
+        return self.executor.head.number if scratch is None else scratch.base.number
 
     @property
     def derived_head(self) -> DerivedHead:
@@ -327,6 +335,8 @@ class ChainDriver:
 
     def propose(self, now_s: int) -> Proposal:
         """Return what the next block would be opened with now."""
+        if self.scratch.now is not None:
+            return self.scratch.propose(now_s)
         head = self.executor.head
         upcoming = self.rows.epoch(head.origin.height + 1)
         slot = next_slot(
@@ -367,11 +377,16 @@ class ChainDriver:
         number, hashes = executed.data.number, keccak256_many(executed.data.transactions)
         batch = _forget_waiting(hashes)
         heard = proposal.origin.height <= self._silent_upto(batch)
-        if not heard and self.rows.retired(proposal.parent, proposal.origin.hash) in (None, executed.hash):
+        if (
+            not heard
+            and self.scratch.now is None
+            and self.rows.retired(proposal.parent, proposal.origin.hash) in (None, executed.hash)
+        ):
             put_made(batch, BlockId(number, executed.hash))
         self._fault("chain.make.persist")
         self.executor.commit(executed, batch)
         self._fault("chain.make.persisted")
+        self.scratch.made()
         return MadeBlock(number, tuple(outcomes)), ChainUpdate(added=(number,), included=tuple(hashes))
 
     def rehearse(
@@ -389,7 +404,10 @@ class ChainDriver:
     def _open(self, proposal: Proposal) -> BlockBuilder | None:
         if proposal.parent != self.executor.head.hash or not self._stands(proposal):
             return None
-        return self.executor.open(proposal.timestamp, proposal.origin, proposal.system_transactions)
+        if not self.scratch.admits(proposal):
+            return None
+        wish = self.scratch.wish()
+        return self.executor.open(proposal.timestamp, proposal.origin, proposal.system_transactions, wish)
 
     def _silent_upto(self, batch: WriteBatch) -> int:
         """Return the L1 height up to whose origins nothing is signed; decided with the first block, written with it.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import structlog
 
@@ -25,12 +27,15 @@ if TYPE_CHECKING:
     from rollup.sequencer.pool import NonceSource
     from vm._core import Transaction
     from vm.executor import Executor
+    from vm.schema import BlockId
     from vm.types import InferenceRecord, Outcome
 
 log = structlog.get_logger(__name__)
 
 HEAD_TRIES: Final = 8
 """A head that is rewound while it is read is read again this often."""
+
+T = TypeVar("T")
 
 Listener = Callable[[ChainUpdate], Awaitable[None]]
 
@@ -60,6 +65,12 @@ class ChainService:
         self._thread = thread
         self._metrics = metrics
         self._listeners: list[Listener] = []
+        self._bitcoin_turn = asyncio.Lock()
+        self._following = asyncio.Event()
+        """Bitcoin is followed: the chain is no development node's scratch."""
+        if driver.scratch.now is None:
+            self._following.set()
+        self._resume_height = 0
         self._left = 0
         """Bitcoin blocks taken back since the last that came."""
 
@@ -68,21 +79,66 @@ class ChainService:
         self._listeners.append(listener)
 
     async def connected(self, event: Connected) -> None:
-        """Work through a Bitcoin block."""
+        """Work through a Bitcoin block; on a development node, once its scratch is left."""
         block = L1BlockInput(event.height, event.header.encode(), event.raw)
-        update = await self._thread.run(self.driver.connect, block)
-        for code in update.dropped:
-            self._metrics.count("derivation_dropped_total", code=code)
-        if self._left:
-            self._metrics.observe("l1_reorg_depth", self._left)
-            self._left = 0
-        await self._publish(update)
+        async with self._turn_of_bitcoin():
+            update = await self._thread.run(self.driver.connect, block)
+            for code in update.dropped:
+                self._metrics.count("derivation_dropped_total", code=code)
+            if self._left:
+                self._metrics.observe("l1_reorg_depth", self._left)
+                self._left = 0
+            await self._publish(update)
 
     async def disconnected(self, event: Disconnected, point: ChainPoint) -> None:
-        """Take back a Bitcoin block."""
+        """Take back a Bitcoin block; on a development node, once its scratch is left."""
         log.info("bitcoin reorg", height=event.height, left=event.hash[::-1].hex())
-        self._left += 1
-        await self._publish(await self._thread.run(self.driver.disconnect, point))
+        async with self._turn_of_bitcoin():
+            self._left += 1
+            await self._publish(await self._thread.run(self.driver.disconnect, point))
+
+    @asynccontextmanager
+    async def _turn_of_bitcoin(self) -> AsyncIterator[None]:
+        while True:
+            await self._following.wait()
+            async with self._bitcoin_turn:
+                if self._following.is_set():  # else a scratch began meanwhile
+                    yield
+                    return
+
+    @property
+    def following(self) -> bool:
+        """Whether Bitcoin is followed."""
+        return self._following.is_set()
+
+    async def enter_scratch(self) -> None:
+        """Make what follows this development node's own; see `bitai.dev.scratch`."""
+        async with self._bitcoin_turn:
+            self._following.clear()
+            try:
+                await self._thread.run(self.driver.scratch.enter, int(time.time()))
+            finally:
+                if self.driver.scratch.now is None:
+                    self._following.set()
+
+    async def leave_scratch(self, bitcoin_height: int) -> None:
+        """Go back to what others share, and follow Bitcoin again; no block is made before this height is reached.
+
+        One made before could contradict what Bitcoin has been holding for long.
+        """
+        async with self._bitcoin_turn:
+            self._resume_height = bitcoin_height
+            gone = await self._thread.run(self.driver.scratch.leave)
+            await self._publish(ChainUpdate(removed=tuple(gone)))
+            self._following.set()
+
+    async def scratch_step(self, step: Callable[[], list[BlockId]]) -> None:
+        """Run a step of the scratch chain that returns the blocks it took back, and tell of them."""
+        await self._publish(ChainUpdate(removed=tuple(await self._thread.run(step))))
+
+    async def on_thread(self, question: Callable[[], T]) -> T:
+        """Run a question to the chain, or a change that moves no head, on its thread."""
+        return await self._thread.run(question)
 
     async def apply_signed(self, block: SignedBlock) -> None:
         """Take an unsafe block from the sequencer. Errors: those of `ChainDriver.apply_signed`."""
@@ -90,6 +146,8 @@ class ChainService:
 
     async def propose(self) -> Proposal | None:
         """See `rollup.sequencer.driver.ChainPort.propose`."""
+        if self.following and self.driver.cursor.height < self._resume_height:
+            return None
         return await self._thread.run(self.driver.propose, int(time.time()))
 
     def nonces(self) -> NonceSource:

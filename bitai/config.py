@@ -129,6 +129,12 @@ class NodeConfig(BaseSettings):
     rpc_batch_calls: Count = Field(default=1_000, description="Calls in one array")
 
     neuron: bool = Field(default=True, description="Start a compute neuron beside the node (dev)")
+    record_answers: Path | None = Field(
+        default=None, description="File to write neurons' answers into, for --replay-answers (dev)"
+    )
+    replay_answers: Path | None = Field(
+        default=None, description="File of recorded answers that stands in for the neuron (dev)"
+    )
     demo: bool = Field(
         default=False, description="Ask the digit model a question once the node is ready (dev)"
     )
@@ -194,6 +200,15 @@ def _contradictions(config: NodeConfig) -> tuple[tuple[bool, str], ...]:
             "sequencer_url is a URL such as ws://127.0.0.1:8545",
         ),
         (config.demo and config.role != "dev", "demo is for role dev"),
+        (
+            config.role != "dev" and bool(config.record_answers or config.replay_answers),
+            "record_answers and replay_answers are for role dev",
+        ),
+        (
+            config.record_answers is not None and config.replay_answers is not None,
+            "record_answers writes down what a neuron says, replay_answers asks none: give one of them",
+        ),
+        (config.demo and config.replay_answers is not None, "demo asks a neuron: leave out --replay-answers"),
         (config.demo and not config.neuron, "demo asks a neuron: leave out --no-neuron"),
         (
             (config.l1_user is None) != (config.l1_password_file is None),

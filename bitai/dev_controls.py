@@ -42,6 +42,8 @@ class RegtestControls:
         self._pool = pool
         self._submit = submit
         self._rollup = rollup
+        self.leave_scratch: Callable[[], Awaitable[bool]] = _never_left
+        """Set by who makes the world that a scratch belongs to."""
 
     async def faucet(self, address: str, amount_sats: int) -> FaucetReceipt:
         """See `DevControls.faucet`."""
@@ -78,6 +80,14 @@ class RegtestControls:
         hashes = await self._transport.call("generatetoaddress", blocks, address, idempotent=False)
         return tuple(str(each) for each in hashes)
 
+    async def height(self) -> int:
+        """See `DevControls.height`."""
+        return int(await self._transport.call("getblockcount"))
+
+    async def reset(self) -> bool:
+        """See `DevControls.reset`."""
+        return await self.leave_scratch()
+
     async def reorg(self, depth: int) -> ReorgReceipt:
         """See `DevControls.reorg`; the replaced blocks' transactions go back to the mempool."""
         height = int(await self._transport.call("getblockcount"))
@@ -94,3 +104,7 @@ class RegtestControls:
         await self._transport.call("invalidateblock", lowest, idempotent=False)
         hashes = await self.mine(depth + 1)
         return ReorgReceipt(depth, old_tip, hashes[-1])
+
+
+async def _never_left() -> bool:
+    return False

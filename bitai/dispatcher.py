@@ -11,12 +11,14 @@ import asyncio
 import itertools
 import time
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from bitai.answer_check import AnswerCheck, Finding
 from bitai.check_line import CheckLine
+from bitai.dev.answers import NO_ANSWER
 from primitives.errors import BitaiError, Rejected, Temporary
 from primitives.ids import Address, Hash32, ModelId
 from rollup.dispatch.events import (
@@ -45,6 +47,7 @@ from vm.types import InferenceRecord
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bitai.dev.answers import AnswerSource, Recorder
     from bitai.metrics import Metrics
     from bitai.neuron_server import NeuronServer
     from rollup.sequencer.pool import Pool
@@ -75,8 +78,13 @@ class Dispatcher:
         metrics: Metrics,
         on_progress: Callable[[], None],
         config: DispatchConfig | None = None,
+        source: AnswerSource | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
-        """Dispatch for one pool; `on_progress` is called when a waiting transaction can run."""
+        """Dispatch for one pool; `on_progress` is called when a waiting transaction can run.
+
+        On a development node `source` answers before neurons are asked, and `recorder` writes right answers down.
+        """
         self._executor = executor
         self._neurons = neurons
         self._pool = pool
@@ -84,6 +92,7 @@ class Dispatcher:
         self._metrics = metrics
         self._on_progress = on_progress
         self._config = config or DispatchConfig()
+        self._source, self._recorder = source, recorder
         self._state = DispatchState()
         self._server: NeuronServer | None = None
         self._events: deque[Event] = deque()
@@ -170,6 +179,8 @@ class Dispatcher:
             self._metrics.observe("infer_seconds", waited_s, tier="neuron")
             self._metrics.count("infer_requests_total", tier="neuron", status=answer.status.name)
         log.debug("answer checked", request=request.hash.hex(), seconds=time.perf_counter() - started)
+        if self._recorder is not None:
+            self._recorder.note(request, answer)
         self._apply(Answered(neuron, answer))
 
     async def _find(self, asked: Question, answer: SignedAnswer, neuron: Address) -> Finding:
@@ -196,7 +207,11 @@ class Dispatcher:
         if transaction not in self._pool:
             return
         asked = _to_request(request)
-        if asked.model_id not in self._check.models:
+        if self._lacks_answer(asked):
+            log.error("no recorded answer", model=asked.model_id.hex(), input=asked.input[:64].hex())
+            self._tell(TransactionRefused(transaction, NO_ANSWER))
+            return
+        if not self._knows(asked.model_id):
             # What this node cannot check never goes into a block that it signs, whoever would answer.
             self._tell(TransactionRefused(transaction, UNCHECKED_MODEL))
             return
@@ -214,6 +229,30 @@ class Dispatcher:
                 balance_wei=self._balance(sender),
             )
         )
+        self._answer_instead(asked)
+
+    def _knows(self, model: ModelId) -> bool:
+        """Tell whether answers of a model can be checked, or come from what stands in for neurons."""
+        return model in self._check.models or (self._source is not None and model in self._source.models())
+
+    def _lacks_answer(self, request: Request) -> bool:
+        source = self._source
+        return source is not None and source.is_all() and source.answer(request) is None
+
+    def _answer_instead(self, request: Request) -> None:
+        """Answer what is under way from what stands in for neurons; only what was made up goes unchecked."""
+        source = self._source
+        answer = None if source is None else source.answer(request)
+        if source is None or answer is None:
+            return
+        if source.is_invented(request):
+            self._apply(Answered(source.address, answer))
+        else:
+            self.answered(source.address, answer)
+
+    def forget_answers(self) -> None:
+        """Ask anew from now on, whatever was answered before."""
+        self._state = replace(self._state, answers={}, answer_bytes=0)
 
     def _balance(self, sender: Address) -> int:
         """Return a balance at the head, whatever the head is by then; raises Temporary `chain.head_moves`."""
@@ -265,7 +304,10 @@ class Dispatcher:
         Errors: `TimeoutError` when no neuron answered in time; `Rejected` "infer.*" when too much waits already.
         """
         asked = _to_request(request)
-        if asked.model_id not in self._check.models:
+        if self._lacks_answer(asked):
+            what = f"model 0x{asked.model_id.hex()}, input 0x{asked.input[:64].hex()}"
+            raise Rejected(NO_ANSWER, f"the recording has no answer to this question: {what}")
+        if not self._knows(asked.model_id):
             raise Rejected(UNCHECKED_MODEL, "this node has no weights of the model, so it asks no neuron")
         known = self._state.answers.get(asked.hash)
         if known is not None:
@@ -277,6 +319,7 @@ class Dispatcher:
         height, assigned = self._assign(asked.model_id, asked.hash)
         try:
             self._apply(Asked(estimate, NOBODY, 0, asked, height, assigned))
+            self._answer_instead(asked)
             async with asyncio.timeout(limit_s):
                 return await future
         finally:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
     from bitai.chain import ChainUpdate
+    from bitai.dev.world import DevWorld
     from bitai.dispatcher import Dispatcher
     from bitai.node import Node
     from bitai.node_parts import Parts
@@ -81,7 +82,12 @@ async def listen(
 
 
 async def serve_rpc(
-    parts: Parts, sender: Sender, *, feed: UnsafeServer | None, dispatcher: Dispatcher | None
+    parts: Parts,
+    sender: Sender,
+    *,
+    feed: UnsafeServer | None,
+    dispatcher: Dispatcher | None,
+    world: DevWorld | None = None,
 ) -> None:
     """Answer JSON-RPC; on a sequencer also feed full nodes."""
     config = parts.node.config
@@ -100,6 +106,7 @@ async def serve_rpc(
         limits=limits,
         workers=Workers(waiting=limits.waiting_calls),
         traces=backend if is_loopback(config.rpc_bind) else None,
+        dev=world if is_loopback(config.rpc_bind) else None,
     )
     # A page that rebinds its name to loopback is kept out by the Host header; a public node has many names.
     hosts = LOOPBACK_NAMES if is_loopback(config.rpc_bind) else ANY_NAME

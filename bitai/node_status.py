@@ -92,6 +92,8 @@ class NodeReport:
         """Return how many Bitcoin blocks are known but not yet worked through."""
         if self.follower is None or self.follower.tip is None or self.driver is None:
             return 0
+        if self.driver.scratch.now is not None:  # held on purpose
+            return 0
         return max(0, self.follower.tip.height - self.driver.cursor.height)
 
     def status(self) -> NodeStatus:
@@ -114,6 +116,7 @@ class NodeReport:
             models=tuple(self._models()),
             neurons=self._neurons(),
             urls=dict(self.urls),
+            scratch=_scratch_of(driver),
         )
 
     def _l1(self) -> L1Status:
@@ -351,3 +354,9 @@ class RpcFacts:
     def batch(self, number: int) -> dict[str, Any] | None:
         """See `NodeReport.batch`."""
         return self._report.batch(number)
+
+
+def _scratch_of(driver: ChainDriver | None) -> int | None:
+    """Return the last block that others share while a development node has one of its own above it."""
+    scratch = None if driver is None else driver.scratch.now
+    return None if scratch is None else scratch.base.number

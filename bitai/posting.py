@@ -41,10 +41,11 @@ class ChainBlocks:
         chain, head = self._driver.executor.chain, self._driver.executor.head
         parent = chain.block_hash(first_number - 1) if first_number > 0 else None
         first = chain.extras(first_number)
-        last = min(head.number, first_number + COUNTED_BLOCKS - 1)
+        newest = self._driver.shared_head
+        last = min(newest, first_number + COUNTED_BLOCKS - 1)
         waiting = sum(self._size(number) for number in range(first_number, last + 1))
         origin = first.origin.height if first is not None else head.origin.height
-        return Backlog(head.number, waiting, origin, parent)
+        return Backlog(newest, waiting, origin, parent)
 
     def _size(self, number: int) -> int:
         block_hash = self._driver.executor.chain.block_hash(number) or b""
@@ -62,10 +63,10 @@ class ChainBlocks:
         return await self._thread.run(self._read, first_number, max_bytes)
 
     def _read(self, first_number: int, max_bytes: int) -> list[SourceBlock]:
-        chain, head = self._driver.executor.chain, self._driver.executor.head
+        chain = self._driver.executor.chain
         blocks: list[SourceBlock] = []
         size = 0
-        for number in range(first_number, head.number + 1):
+        for number in range(first_number, self._driver.shared_head + 1):
             data, block_hash = chain.block_data(number), chain.block_hash(number)
             if data is None or block_hash is None:
                 break

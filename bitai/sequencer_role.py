@@ -13,6 +13,8 @@ import structlog
 
 from bitai.admission import Admission
 from bitai.answer_check import AnswerCheck
+from bitai.dev.answers import MockAnswers, Recorder, Signer, read_answers
+from bitai.dev.world import DevParts, DevWorld
 from bitai.dev_controls import RegtestControls
 from bitai.dispatcher import Dispatcher
 from bitai.inscriptions import InscriptionView
@@ -29,6 +31,7 @@ from l1.inscription_package import SigningKeys
 from l1.keys import open_wallet_key
 from l1.transitions import SendRules
 from primitives.bitcoin.envelope_codecs import EnvelopeCodec
+from primitives.curve import address_of
 from rollup.batcher.driver import Batcher, BatcherPorts, DriverConfig
 from rollup.batcher.state import BatcherConfig
 from rollup.sequencer.driver import Sequencer
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from bitai.node_keys import NodeKeys
     from bitai.node_parts import Parts
     from bitai.status import DevControls
+    from primitives.ids import Hash32
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +70,8 @@ class SequencerRole:
     sequencer: Sequencer
     batcher: Batcher
     feed: UnsafeServer
+    answers: MockAnswers | None = None
+    """What stands in for neurons, on a development node."""
 
     async def start(self, keys: NodeKeys) -> DevControls | None:
         """Run everything; return what a dev node's owner may do to its world."""
@@ -81,15 +87,35 @@ class SequencerRole:
         node.spawn("dispatch", self.dispatcher.run())
         node.spawn("sequence", self._sequence())
         node.spawn("post batches", self.batcher.run(node.stopping))
-        dev = None
+        dev, world = None, None
         if config.role == "dev":
             submit = self.admission.submit
             dev = RegtestControls(parts.transport, parts.executor, self.pool, submit, rollup=parts.rollup)
-        await serve_rpc(parts, self.admission, feed=self.feed, dispatcher=self.dispatcher)
+            world = self._world(dev)
+            if world is not None:
+                dev.leave_scratch = world.reset
+        await serve_rpc(parts, self.admission, feed=self.feed, dispatcher=self.dispatcher, world=world)
         await serve_web(parts, dev)
-        if config.neuron and config.role == "dev":
+        if config.neuron and config.role == "dev" and config.replay_answers is None:
             await _start_neuron(parts, keys, port)
         return dev
+
+    def _world(self, dev: DevControls) -> DevWorld | None:
+        """Return what a development node's owner may do to its chain."""
+        if self.answers is None:
+            return None
+        return DevWorld(
+            DevParts(
+                chain=self.parts.chain,
+                sequencer=self.sequencer,
+                pool=self.pool,
+                admission=self.admission,
+                store=self.parts.store,
+                answers=self.answers,
+                forget_answers=self.dispatcher.forget_answers,
+                bitcoin=dev,
+            )
+        )
 
     async def on_change(self, update: ChainUpdate) -> None:
         """Keep pool, neurons and followers in step with the chain."""
@@ -113,6 +139,10 @@ def build_sequencer(parts: Parts, keys: NodeKeys) -> SequencerRole:
     """Join the parts of a sequencing node."""
     node, report, config = parts.node, parts.node.report, parts.node.config
     pool, waker = Pool(), _Waker()
+    answers = _stand_in(config, keys, parts.rollup.identity) if config.role == "dev" else None
+    recorder = None if config.record_answers is None else Recorder(config.record_answers.expanduser())
+    if recorder is not None:
+        parts.stack.callback(recorder.close)
     neurons = ListedNeurons([(each.address, each.models) for each in parts.rollup.genesis.neurons])
     dispatcher = Dispatcher(
         parts.executor,
@@ -121,6 +151,8 @@ def build_sequencer(parts: Parts, keys: NodeKeys) -> SequencerRole:
         check=AnswerCheck(parts.rollup.identity, _model_files(config.files.root)),
         metrics=node.metrics,
         on_progress=waker.wake,
+        source=answers,
+        recorder=recorder,
     )
     server = NeuronServer(parts.rollup.identity, f"bitai-node/{VERSION}", dispatcher)
     dispatcher.attach(server)
@@ -142,7 +174,15 @@ def build_sequencer(parts: Parts, keys: NodeKeys) -> SequencerRole:
         sequencer=sequencer,
         batcher=batcher,
         feed=UnsafeServer(parts.chain.driver),
+        answers=answers,
     )
+
+
+def _stand_in(config: NodeConfig, keys: NodeKeys, identity: Hash32) -> MockAnswers:
+    """Return what answers in the neuron's name: what is made up, and a recording if one is named."""
+    path = config.replay_answers
+    recorded = None if path is None else read_answers(path.expanduser())
+    return MockAnswers(Signer(address_of(keys.neuron), keys.neuron, identity), recorded)
 
 
 class _Waker:

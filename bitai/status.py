@@ -132,6 +132,8 @@ class NodeStatus:
     models: tuple[ModelSummary, ...] = ()
     neurons: tuple[NeuronSummary, ...] = ()
     urls: dict[str, str] = field(default_factory=dict)
+    scratch: int | None = None
+    """On a development node whose owner changed what only it knows: the last block that others share."""
 
 
 class StatusSource(Protocol):
@@ -177,5 +179,11 @@ class DevControls(Protocol):
     async def mine(self, blocks: int) -> tuple[str, ...]:
         """Mine Bitcoin blocks and return their hashes."""
 
+    async def height(self) -> int:
+        """Return the height of Bitcoin's newest block."""
+
     async def reorg(self, depth: int) -> ReorgReceipt:
         """Replace the last `depth` Bitcoin blocks by `depth` + 1 others."""
+
+    async def reset(self) -> bool:
+        """Leave the scratch; False if there is none. Raises Temporary `dev.still_syncing`."""

@@ -163,7 +163,9 @@ class Transaction:
     def __hash__(self) -> int: ...
     def __eq__(self, other: object, /) -> bool: ...
 
-def decode(raws: Sequence[bytes], chain_id: int) -> list[Transaction | tuple[str, str]]:
+def decode(
+    raws: Sequence[bytes], chain_id: int, *, impersonated: bool = False
+) -> list[Transaction | tuple[str, str]]:
     """Decode, recover and statically check transactions in parallel; `(code, message)` for a bad one.
 
     Only canonical encodings pass. Whatever this returns as `Transaction` is valid in some state of this
@@ -172,6 +174,9 @@ def decode(raws: Sequence[bytes], chain_id: int) -> list[Transaction | tuple[str
     (2**64-1), tx.intrinsic_gas, tx.floor_gas, tx.gas_cap, tx.init_code_size, tx.priority_above_fee_cap,
     tx.fee_overflow (gas limit x fee cap + value exceeds 256 bits), tx.authorization_list (empty list, or a
     type 4 that creates).
+
+    `impersonated` admits also transactions with r = 0, y parity 0 and the sender's address as s: no signature, but
+    what the owner of a development node sends in anybody's name. No other node takes them.
     """
 
 @final
@@ -553,6 +558,26 @@ def build_genesis(
 
     ValueError for a repeated address and, unless `allow_empty`, for an account without nonce, balance and code.
     """
+
+@final
+class StateEdit:
+    """A change of the state that no transaction makes; see `edit_state`."""
+
+    root: Final[bytes]
+    """State root after it."""
+    writes: Final[list[tuple[bytes, bytes | None]]]
+    undo: Final[bytes]
+
+def edit_state(state: State, overrides: Sequence[AccountOverride]) -> StateEdit:
+    """Compute what replacing parts of accounts writes; nothing is changed.
+
+    An account that holds slots and nothing else gets nonce 1: the EVM would remove it as empty. ValueError for an
+    account named twice or `storage` replaced as a whole; CoreError edit.leaves_storage for emptying an account that
+    has slots, core.supply for a balance of 2**255 or more.
+    """
+
+def merge_undo(earlier: bytes, later: bytes) -> bytes:
+    """Return undo data that goes back over both changes."""
 
 def decode_undo(blob: bytes) -> list[tuple[bytes, bytes | None]]:
     """Writes that take the state back to before the block, sorted by key; None deletes."""

@@ -17,6 +17,7 @@ _KINDS: Final[dict[str, type[BitaiError]]] = {
     "trace.no_such_tracer": InvalidInput,
     "trace.too_large": Rejected,
     "trace.timeout": Rejected,
+    "edit.leaves_storage": Rejected,
 }
 
 

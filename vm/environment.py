@@ -1,10 +1,39 @@
 """What a block's transactions see of their block, from its parent and its data. Spec: docs/spec/block.md."""
 
+from dataclasses import dataclass
+
 from primitives.hashes import keccak256
-from primitives.ids import Hash32
+from primitives.ids import Address, Hash32
 from vm._core import BlockEnv, Header, next_base_fee
 from vm.spec import ChainSpec
 from vm.types import HeadInfo, L1Origin
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentWish:
+    """What the owner of a development node wants of a block in place of the rules' values; None leaves one alone."""
+
+    coinbase: Address | None = None
+    gas_limit: int | None = None
+    base_fee: int | None = None
+    prev_randao: Hash32 | None = None
+
+
+def granted(ruled: BlockEnv, wish: EnvironmentWish | None) -> BlockEnv:
+    """Return an environment with the wishes in it."""
+    if wish is None:
+        return ruled
+    return BlockEnv(
+        number=ruled.number,
+        timestamp=ruled.timestamp,
+        coinbase=ruled.coinbase if wish.coinbase is None else wish.coinbase,
+        gas_limit=ruled.gas_limit if wish.gas_limit is None else wish.gas_limit,
+        base_fee=ruled.base_fee if wish.base_fee is None else wish.base_fee,
+        prev_randao=ruled.prev_randao if wish.prev_randao is None else wish.prev_randao,
+        parent_hash=ruled.parent_hash,
+        origin_hash=ruled.origin_hash,
+        extra_data=ruled.extra_data,
+    )
 
 
 def genesis_environment(spec: ChainSpec) -> BlockEnv:

@@ -16,7 +16,8 @@ from vm.block_rows import add_block, add_genesis, remove_block
 from vm.builder import BlockBuilder, BlockPlan, ExecutedBlock
 from vm.chain import Chain
 from vm.core_errors import translated
-from vm.environment import child_environment, genesis_environment
+from vm.edits import add_edit, edited_root, edits_of, forget_edits, take_edits_back
+from vm.environment import EnvironmentWish, child_environment, genesis_environment, granted
 from vm.genesis import genesis_accounts
 from vm.history import History
 from vm.lane import InferenceLane
@@ -34,7 +35,7 @@ from vm.types import BlockData, HeadInfo, InferenceRecord, L1Origin, Outcome, Sk
 from vm.views import LiveState, StateView, StateViews
 
 if TYPE_CHECKING:
-    from vm._core import Transaction
+    from vm._core import AccountOverride, Transaction
 
 STATE_CACHE_BYTES: Final = 256 << 20
 PRUNE_STEP: Final = 4_096
@@ -75,6 +76,8 @@ class Executor:
         self._require_consistent()
         self.history = History(store)
         self._views = StateViews(store, self._live)
+        self.admits_impersonated = False
+        """Whether `decode` takes what a development node's owner sends in somebody else's name."""
         self.simulator = Simulator(self._rules, self.chain, lane=inference, neurons=self._neurons)
         self.tracer = Tracer(self._rules, self.chain, self.view, lane=inference, neurons=self._neurons)
 
@@ -86,12 +89,16 @@ class Executor:
     def decode(self, raws: Sequence[bytes]) -> "list[Transaction | tuple[str, str]]":
         """Decode transactions and recover their senders; (code, message) for what no state could take."""
         with translated():
-            return _core.decode(list(raws), self.spec.chain_id)
+            return _core.decode(list(raws), self.spec.chain_id, impersonated=self.admits_impersonated)
 
     def open(
-        self, timestamp: int, origin: L1Origin, system_transactions: Sequence[SystemTransaction] = ()
+        self,
+        timestamp: int,
+        origin: L1Origin,
+        system_transactions: Sequence[SystemTransaction] = (),
+        wish: EnvironmentWish | None = None,
     ) -> BlockBuilder:
-        """Begin the block after the head; `timestamp` in seconds.
+        """Begin the block after the head; `timestamp` in seconds; `wish` is for blocks that nobody derives.
 
         Raises InvariantViolation `executor.out_of_order` for a time or origin that does not follow the head:
         whoever derives or sequences has to make sure of both.
@@ -110,7 +117,7 @@ class Executor:
             number=head.number + 1,
             timestamp=timestamp,
             origin=origin,
-            environment=child_environment(self.spec, head, timestamp, origin),
+            environment=granted(child_environment(self.spec, head, timestamp, origin), wish),
             rules=self._rules,
             models=models,
             judge=judge,
@@ -159,8 +166,35 @@ class Executor:
         self._move(executed.execution.commit, batch, executed.facts)
         self.history.follow()
 
-    def rewind(self, to_number: int, extra: WriteBatch | None = None) -> None:
+    def edit(self, accounts: "Sequence[AccountOverride]", extra: WriteBatch | None = None) -> None:
+        """Change the head's state without a block, in one atomic, synced write with `extra`; not for consensus.
+
+        Raises the core's `edit.leaves_storage` and `core.supply`. A rewind below the head takes it back, and so does
+        one to the head that keeps fewer edits.
+        """
+        with translated():
+            edit = _core.edit_state(self._live.state, list(accounts))
+        number = self.head.number
+        with self.history.lock:
+            batch = WriteBatch()
+            if number > 0:  # the block's history is written anew, from what undoing it now takes with it
+                self.history.forget(batch, number - 1)
+            add_edit(batch, self._store, number, edit)
+            if extra is not None:
+                batch.extend(extra)
+            self._views.close()  # what was opened of this block before
+            self._move(self._live.state.reset, batch, self.head)
+
+    def edits(self) -> int:
+        """Count the edits upon the head."""
+        return sum(1 for _ in edits_of(self._store, self.head.number))
+
+    def rewind(
+        self, to_number: int, extra: WriteBatch | None = None, *, keep_edits: int | None = None
+    ) -> None:
         """Make an earlier block the head again, by undo data, in one atomic, synced write with `extra`.
+
+        `keep_edits`: of the edits upon that block, go back to the first so many; None keeps all.
 
         Raises Rejected `executor.undo_pruned` when that block lies below what can be undone.
         """
@@ -176,6 +210,10 @@ class Executor:
             self.history.forget(batch, to_number)
             for number in range(self.head.number, to_number, -1):
                 batch.extend(remove_block(self.chain, self._store, number))
+                forget_edits(batch, self._store, number)
+            if keep_edits is not None:
+                take_edits_back(batch, self._store, to_number, keep_edits)
+                self._views.close()
             batch.put(schema.META_HEAD, schema.encode_block_id(BlockId(to_number, target.hash)))
             if extra is not None:
                 batch.extend(extra)
@@ -239,7 +277,7 @@ class Executor:
 
     def _reload(self) -> None:
         stored = self._stored_head()
-        if stored.hash != self._live.head.hash or self._live.state.root() != stored.state_root:
+        if stored.hash != self._live.head.hash or self._live.state.root() != self._expected_root(stored):
             self._live.head = stored
             self._live.state.reset()
 
@@ -266,8 +304,12 @@ class Executor:
             )
         with translated():
             root = self._live.state.root()
-        if root != head.state_root:
+        if root != self._expected_root(head):
             raise InvariantViolation("store.corrupt", "the state is not that of the head", number=head.number)
+
+    def _expected_root(self, head: HeadInfo) -> Hash32:
+        """Return the root of the state as the head leaves it, edits included."""
+        return edited_root(self._store, head.number) or head.state_root
 
     def _write_genesis(self) -> None:
         spec = self.spec

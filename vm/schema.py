@@ -19,6 +19,7 @@ and read by the native core; everything else by Python. Spec: docs/spec/state.md
     O height8                 L1 origin          hash32, number8 of the epoch's first block
     W model_id32              model artifact     written by the pipeline's driver, not a function of one block
     k number8                 sum of a block's former values, see `HistorySum`
+    X number8 place4          edit               see vm/edits.py; a development node's alone
     M name                    heads and facts
     D, Q, P, V, L, F          derivation, batcher rows, mempool journal, evidence, statements heard, filters: their
                               owners' own

@@ -167,7 +167,7 @@ class Tracer:
         raws = body.transactions
         system = [raw for raw in raws if raw[0] == SYSTEM_TRANSACTION_TYPE]
         with translated():
-            users = _core.decode(list(raws[len(system) :]), self._rules.chain_id)
+            users = _core.decode(list(raws[len(system) :]), self._rules.chain_id, impersonated=True)
             decoded = [_core.SystemTransaction.decode(raw) for raw in system]
         found: list[_core.Transaction | _core.SystemTransaction] = list(decoded)
         for each in users:

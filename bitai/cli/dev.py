@@ -6,6 +6,7 @@ import click
 
 from bitai.cli.command import NodeCommand, datadir_options, emit
 from bitai.cli.dev_init import init
+from bitai.cli.dev_reset import reset
 from bitai.cli.settings import datadir_of
 from primitives.errors import InvalidInput
 
@@ -17,7 +18,8 @@ def dev() -> None:
     """Coins, blocks and reorgs on a regtest node of your own; new projects for it."""
 
 
-dev.add_command(init)
+for command in (init, reset):
+    dev.add_command(command)
 
 
 @dev.command(

@@ -70,6 +70,10 @@ def _limits(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--no-neuron", "neuron", flag_value=False, type=bool, default=None, help="Start no compute neuron."
 )
+@click.option("--record-answers", metavar="FILE", help="Write neurons' answers into a file (role dev).")
+@click.option(
+    "--replay-answers", metavar="FILE", help="Answer from such a file; no neuron starts (role dev)."
+)
 @click.option("--demo", is_flag=True, default=None, help="Once ready, ask the digit model in a transaction.")
 @click.option("--json-logs", is_flag=True, default=None, help="Log JSON lines.")
 @click.option("--log-level", metavar="LEVEL", help="debug, info (default), warning or error.")

@@ -37,6 +37,9 @@ def _text(answer: dict[str, Any]) -> str:
         ),
         ("bitcoin", _bitcoin(bitcoin)),
     ]
+    if answer["scratch"] is not None:
+        told = f"blocks above {answer['scratch']} are this node's own, Bitcoin is not followed"
+        rows.append(("scratch", f"{told}; leave: bitai-node dev reset"))
     rows += [(name, f"{head['number']} {head['hash']}") for name, head in answer["heads"].items()]
     rows += [
         ("mempool", ", ".join(f"{count} {queue}" for queue, count in answer["mempool"].items()) or "empty")

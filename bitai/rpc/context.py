@@ -19,6 +19,7 @@ from bitai.rpc.workers import Workers
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bitai.dev.world import DevWorld
     from bitai.rpc.overrides import BlockOverride
     from bitai.rpc.params import BlockId, CallObject
     from primitives.errors import BitaiError
@@ -264,6 +265,8 @@ class Context:
     facts: Facts
     bitcoin: BitcoinFacts
     neurons: NeuronAsker | None = None
+    dev: DevWorld | None = None
+    """There only on a development node that strangers cannot reach."""
     limits: RpcLimits = field(default_factory=RpcLimits)
     traces: TraceSource | None = None
     workers: Workers = field(default_factory=Workers)

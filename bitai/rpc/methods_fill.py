@@ -33,7 +33,11 @@ class FillMethods:
     async def fill(self, params: list[Any]) -> dict[str, Any]:
         """eth_fillTransaction(transaction): nonce, prices and gas where they are missing, and its unsigned bytes."""
         require_count(params, 1, 1)
-        draft = parse_draft(params[0])
+        filled = await self.complete(parse_draft(params[0]))
+        return {"raw": data(filled.encode()), "tx": filled.to_object()}
+
+    async def complete(self, draft: CallObject) -> UnsignedTransaction:
+        """Return a draft with everything decided. Errors: those of an estimate."""
         if draft.to is None and not draft.input:
             raise RpcError(SERVER_ERROR, "contract creation without any data provided")
         base_fee, state_nonce = await self._context.workers.run(self._facts, draft)
@@ -43,7 +47,7 @@ class FillMethods:
         priced = _priced(draft, base_fee)
         gas = draft.gas if draft.gas is not None else int(await self._calls.estimate_call(priced), 16)
         kind = type_of(priced)
-        filled = UnsignedTransaction(
+        return UnsignedTransaction(
             priced,
             kind,
             chain_id=self._context.facts.chain_id,
@@ -53,7 +57,6 @@ class FillMethods:
             fee_cap=priced.fee_cap or 0,
             tip=priced.tip or 0,
         )
-        return {"raw": data(filled.encode()), "tx": filled.to_object()}
 
     def _facts(self, draft: CallObject) -> tuple[int, int]:
         head = self._context.require_number(LATEST)

@@ -42,7 +42,7 @@ class PendingNews:
     @cached_property
     def transactions(self) -> tuple[Transaction, ...]:
         """Return them decoded, once for all listeners; blocking."""
-        decoded = _core.decode(self.raws, self.chain_id)
+        decoded = _core.decode(self.raws, self.chain_id, impersonated=True)
         return tuple(each for each in decoded if not isinstance(each, tuple))
 
 

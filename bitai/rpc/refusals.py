@@ -48,6 +48,8 @@ _CODES: Final[dict[str, int]] = {
     "trace.options": INVALID_PARAMS,
     "trace.too_large": LIMIT_EXCEEDED,
     "trace.timeout": LIMIT_EXCEEDED,
+    "dev.time_not_after": INVALID_PARAMS,
+    "dev.too_deep": INVALID_PARAMS,
 }
 
 

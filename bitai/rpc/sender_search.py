@@ -42,7 +42,7 @@ def find_by_sender(context: Context, sender: Address, nonce: int, head: int) -> 
 def _in_block(context: Context, number: int, sender: Address, nonce: int) -> Place | None:
     raws = context.blocks.transactions(number)
     users = [(index, raw) for index, raw in enumerate(raws) if raw[0] != SYSTEM_TRANSACTION_TYPE]
-    decoded = _core.decode([raw for _, raw in users], context.facts.chain_id)
+    decoded = _core.decode([raw for _, raw in users], context.facts.chain_id, impersonated=True)
     for (index, _), each in zip(users, decoded, strict=True):
         if not isinstance(each, tuple) and each.sender == sender and each.nonce == nonce:
             return Place(number, index)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from bitai.rpc.filter_book import FilterBook
 from bitai.rpc.filters import FilterMethods
 from bitai.rpc.head_feed import HeadFeed
+from bitai.rpc.methods_accounts import AccountMethods
 from bitai.rpc.methods_bitai import BitaiMethods
 from bitai.rpc.methods_blocks import BlockMethods
 from bitai.rpc.methods_calls import CallMethods
 from bitai.rpc.methods_debug import DebugMethods
+from bitai.rpc.methods_dev import DevMethods
 from bitai.rpc.methods_discover import DiscoverMethods
 from bitai.rpc.methods_fees import FeeMethods
 from bitai.rpc.methods_fill import FillMethods
@@ -79,13 +81,14 @@ def build_rpc(
     rounds = NeuronRounds(context)
     calls = CallMethods(context, rounds)
     sending = SendMethods(context, blocks, feed)
+    fill = FillMethods(context, calls)
     parts: tuple[Part, ...] = (
         IdentityMethods(context),
         FeeMethods(context),
         blocks,
         StateMethods(context),
         calls,
-        FillMethods(context, calls),
+        fill,
         SimulateMethods(context, rounds, budget),
         sending,
         FilterMethods(context, blocks, feed, book),
@@ -95,6 +98,9 @@ def build_rpc(
         parts += trace_methods(context, calls, Traces(context, context.traces))
     methods = {name: method for part in parts for name, method in part.table().items()}
     methods |= DiscoverMethods({*methods, *SOCKET_METHODS}).table()
+    if context.dev is not None:
+        methods |= DevMethods(context, context.dev).table()
+        methods |= AccountMethods(context, context.dev, fill, pending).table()
     server = RpcServer(
         methods,
         feed,

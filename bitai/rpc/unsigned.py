@@ -40,11 +40,24 @@ class UnsignedTransaction:
 
     def encode(self) -> bytes:
         """Return the transaction's bytes."""
+        return self._bytes(_NO_SIGNATURE)
+
+    def signing_payload(self) -> bytes:
+        """Return what its sender signs the hash of."""
+        legacy: list[rlp.Item] = [rlp.encode_int(self.chain_id), b"", b""]  # EIP-155
+        return self._bytes(legacy if self.type == LEGACY else [])
+
+    def with_signature(self, y_parity: int, r: int, s: int) -> bytes:
+        """Return its bytes with a signature."""
+        v = 35 + 2 * self.chain_id + y_parity if self.type == LEGACY else y_parity
+        return self._bytes([rlp.encode_int(v), rlp.encode_int(r), rlp.encode_int(s)])
+
+    def _bytes(self, signature: list[rlp.Item]) -> bytes:
         call, number = self.call, rlp.encode_int
         places: list[rlp.Item] = [number(self.gas), call.to or b"", number(call.value), call.input]
         access: rlp.Item = [[address, list(slots)] for address, slots in call.access_list]
         if self.type == LEGACY:
-            return rlp.encode([number(self.nonce), number(self.price), *places, *_NO_SIGNATURE])
+            return rlp.encode([number(self.nonce), number(self.price), *places, *signature])
         begin: list[rlp.Item] = [number(self.chain_id), number(self.nonce)]
         if self.type == ACCESS_LIST:
             fields = [*begin, number(self.price), *places, access]
@@ -52,7 +65,7 @@ class UnsignedTransaction:
             fields = [*begin, number(self.tip), number(self.fee_cap), *places, access]
         if self.type == SET_CODE:
             fields.append([_authorization_fields(each) for each in call.authorizations])
-        return bytes([self.type]) + rlp.encode([*fields, *_NO_SIGNATURE])
+        return bytes([self.type]) + rlp.encode([*fields, *signature])
 
     def hash(self) -> bytes:
         """Return the hash of its bytes."""

@@ -140,11 +140,29 @@ class Sequencer:
         self._chain = chain
         self._pool = pool
         self._dispatch = dispatch
-        self._mode = mode
-        self._block_time_s = block_time_s
+        self._automine = mode == "on-demand"
+        self._interval_s: float = 0 if self._automine else block_time_s
         self._wanted = asyncio.Event()
         self._turn = 0.0
         """When the next block is due, by the loop's clock."""
+        self._mode_changed = asyncio.Event()
+
+    @property
+    def automine(self) -> bool:
+        """Whether a block is made as soon as something waits."""
+        return self._automine
+
+    @property
+    def interval_s(self) -> float:
+        """Seconds from block to block, 0 where none is made for the sake of time."""
+        return self._interval_s
+
+    def set_mining(self, *, automine: bool | None = None, interval_s: float | None = None) -> None:
+        """Make blocks another way from now on: as soon as something waits, at intervals, both, or only when asked."""
+        self._automine = self._automine if automine is None else automine
+        self._interval_s = self._interval_s if interval_s is None else interval_s
+        self._mode_changed.set()
+        self._wanted.set()
 
     def wake(self) -> None:
         """Say that something may have changed: a transaction, an answer, a Bitcoin block."""
@@ -155,13 +173,34 @@ class Sequencer:
         retry_s = FIRST_RETRY_S
         while True:
             try:
-                await (self._on_demand() if self._mode == "on-demand" else self._at_intervals())
+                self._mode_changed.clear()
+                await self._take_turn()
                 retry_s = FIRST_RETRY_S
             except Temporary as error:
                 log.warning("no block made", code=error.code, reason=error.message, retry_s=retry_s)
                 await asyncio.sleep(retry_s)
                 retry_s = min(2 * retry_s, LONGEST_RETRY_S)
                 self._wanted.set()
+
+    async def _take_turn(self) -> None:
+        """Make what the present way of making blocks asks for next."""
+        if self._automine and self._interval_s:
+            await self._on_demand_or_interval()
+        elif self._automine:
+            await self._on_demand()
+        elif self._interval_s:
+            await self._at_intervals()
+        else:
+            await self._mode_changed.wait()
+
+    async def _on_demand_or_interval(self) -> None:
+        try:
+            async with asyncio.timeout(self._interval_s):
+                await self._wanted.wait()
+        except TimeoutError:
+            await self.make_block()
+            return
+        await self._on_demand()
 
     async def _on_demand(self) -> None:
         await self._wanted.wait()
@@ -177,13 +216,13 @@ class Sequencer:
         """
         clock = asyncio.get_running_loop()
         late_s = clock.time() - self._turn
-        due = clock.time() + self._block_time_s - (late_s if 0 <= late_s < self._block_time_s else 0)
+        due = clock.time() + self._interval_s - (late_s if 0 <= late_s < self._interval_s else 0)
         self._turn = due
         proposal = await self._chain.propose()
         if proposal is None:
-            await asyncio.sleep(max(0.0, due - clock.time()))
+            await self._pause(max(0.0, due - clock.time()))
             return
-        made = await self._make(proposal, self._choose(proposal))
+        made = await self._make(proposal, self._choose(proposal), keep_empty=True)
         if made is None or not proposal.behind:
             await self._rehearse_until(due)
 
@@ -195,19 +234,29 @@ class Sequencer:
         be well in the block.
         """
         clock = asyncio.get_running_loop()
-        took_s = clock.time() - (due - self._block_time_s)  # the block that was just made: one more like it
+        took_s = clock.time() - (due - self._interval_s)  # the block that was just made: one more like it
         while (left_s := due - clock.time()) > 2 * took_s:  # one begun too late would delay the block
             try:
                 async with asyncio.timeout(left_s):
                     await self._wanted.wait()
             except TimeoutError:
                 return
+            if self._mode_changed.is_set():
+                return
             self._wanted.clear()
             started = clock.time()
             await self._rehearse()
             took_s = clock.time() - started
             await asyncio.sleep(min(max(REHEARSAL_PAUSE_S, REHEARSAL_SHARE * took_s), due - clock.time()))
-        await asyncio.sleep(due - clock.time())
+        await self._pause(due - clock.time())
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, unless blocks are to be made another way from now on."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._mode_changed.wait()
+        except TimeoutError:
+            return
 
     async def _rehearse(self) -> None:
         """Park what asks a neuron, as the next block would."""
@@ -233,7 +282,7 @@ class Sequencer:
         chosen = self._choose(proposal)
         if not (chosen or proposal.new_epoch):
             return False
-        made = await self._make(proposal, chosen)
+        made = await self._make(proposal, chosen, keep_empty=proposal.new_epoch)
         if made is None:
             return True
         if chosen and not proposal.behind:
@@ -247,7 +296,7 @@ class Sequencer:
         proposal = await self._chain.propose()
         if proposal is None:
             return None
-        return await self._make(proposal, self._choose(proposal))
+        return await self._make(proposal, self._choose(proposal), keep_empty=True)
 
     def _choose(self, proposal: Proposal) -> list[PooledTransaction]:
         if proposal.empty_only:
@@ -262,8 +311,9 @@ class Sequencer:
             for record in self._dispatch.records(Hash32(transaction.hash), index)
         ]
 
-    async def _make(self, proposal: Proposal, chosen: Sequence[PooledTransaction]) -> MadeBlock | None:
-        keep_empty = self._mode == "interval" or proposal.new_epoch
+    async def _make(
+        self, proposal: Proposal, chosen: Sequence[PooledTransaction], *, keep_empty: bool
+    ) -> MadeBlock | None:
         made = await self._chain.make(proposal, chosen, self._records(chosen), keep_empty=keep_empty)
         if made is not None:
             self._sort(chosen, made.outcomes)

@@ -102,6 +102,14 @@ class Pool:
         entry = self._by_hash.get(transaction_hash)
         return None if entry is None else entry.transaction
 
+    def hashes(self) -> list[bytes]:
+        """Return the hashes of everything that waits."""
+        return list(self._by_hash)
+
+    def raws(self) -> list[bytes]:
+        """Return the signed bytes of everything that waits."""
+        return [entry.transaction.raw for entry in self._by_hash.values()]
+
     # -- in -------------------------------------------------------------------------------------
 
     def add(

@@ -98,6 +98,12 @@ class RecordedWorld:
         self.asked.append(("mine", blocks))
         return tuple(f"{number:064x}" for number in range(blocks))
 
+    async def height(self) -> int:
+        return 112
+
+    async def reset(self) -> bool:
+        return False
+
     async def reorg(self, depth: int) -> ReorgReceipt:
         self.asked.append(("reorg", depth))
         return ReorgReceipt(depth, "aa" * 32, "bb" * 32)

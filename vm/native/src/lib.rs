@@ -77,6 +77,7 @@ fn add_classes(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<exec::outcome::Outcome>()?;
     module.add_class::<exec::executor::BlockExecutor>()?;
     module.add_class::<exec::call::Message>()?;
+    module.add_class::<block::edit::StateEdit>()?;
     module.add_class::<exec::call::AccountOverride>()?;
     module.add_class::<exec::call::CallResult>()?;
     module.add_class::<exec::simulate::SimulatedChain>()
@@ -91,6 +92,8 @@ fn add_functions(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(rules::next_base_fee, module)?)?;
     module.add_function(wrap_pyfunction!(block::genesis::build_genesis, module)?)?;
     module.add_function(wrap_pyfunction!(block::undo::decode_undo, module)?)?;
+    module.add_function(wrap_pyfunction!(block::edit::edit_state, module)?)?;
+    module.add_function(wrap_pyfunction!(block::edit::merge_undo, module)?)?;
     module.add_function(wrap_pyfunction!(block::receipt::decode_receipts, module)?)?;
     module.add_function(wrap_pyfunction!(block::bloom::logs_bloom, module)?)?;
     module.add_function(wrap_pyfunction!(block::records::records_root, module)?)?;

@@ -3,6 +3,8 @@
 //! Layout: version byte 1, then for each key, in order: key length (u8), key, value length + 1 (u32 big-endian; 0
 //! means that the key was absent), value. docs/spec/block.md.
 
+use std::collections::BTreeMap;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
@@ -18,17 +20,32 @@ pub(crate) fn encode(changes: &[KeyChange]) -> Vec<u8> {
     let mut out = Vec::with_capacity(1 + changes.iter().map(size).sum::<usize>());
     out.push(VERSION);
     for change in changes {
-        out.push(change.key.len() as u8);
-        out.extend_from_slice(&change.key);
-        match &change.before {
-            None => out.extend_from_slice(&[0; 4]),
-            Some(value) => {
-                out.extend_from_slice(&(value.len() as u32 + 1).to_be_bytes());
-                out.extend_from_slice(value);
-            }
-        }
+        put(&mut out, &change.key, change.before.as_ref().map(|value| value.as_ref()));
     }
     out
+}
+
+/// The way back over two changes: where both name a key, the earlier one's value wins.
+pub(crate) fn merge(earlier: &[u8], later: &[u8]) -> Result<Vec<u8>> {
+    let mut entries: BTreeMap<_, _> = decode(later)?.into_iter().collect();
+    entries.extend(decode(earlier)?);
+    let mut out = vec![VERSION];
+    for (key, value) in entries {
+        put(&mut out, key, value);
+    }
+    Ok(out)
+}
+
+fn put(out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
+    out.push(key.len() as u8);
+    out.extend_from_slice(key);
+    match value {
+        None => out.extend_from_slice(&[0; 4]),
+        Some(value) => {
+            out.extend_from_slice(&(value.len() as u32 + 1).to_be_bytes());
+            out.extend_from_slice(value);
+        }
+    }
 }
 
 type Entry<'a> = (&'a [u8], Option<&'a [u8]>);

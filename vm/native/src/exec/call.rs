@@ -133,6 +133,7 @@ impl AccountOverride {
 }
 
 impl AccountOverride {
+    /// The account and what becomes of it.
     pub(crate) fn parts(&self) -> (Address, Override) {
         (self.address, self.parts.clone())
     }

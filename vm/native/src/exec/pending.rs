@@ -220,6 +220,8 @@ fn run_user<W: Watch>(evm: &mut Evm<W>, env: &BlockEnv, progress: &mut Progress,
     }
     let price = progress.data_price(&mut evm.ctx)?;
     evm.ctx.tx = tx.env.clone();
+    // Whom a development node's owner impersonates may be a contract; a signature's r is never 0.
+    evm.ctx.cfg.disable_eip3607 = tx.r.is_zero();
     evm.ctx.chain.turn.data = price.charge(tx.data_size);
     let result = match UserHandler::transact(evm) {
         Ok(result) => result,

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use alloy_primitives::{B256, Bytes, Keccak256, TxKind, U256, keccak256};
+use alloy_primitives::{Address, B256, Bytes, Keccak256, TxKind, U256, keccak256};
 use alloy_rlp::{Decodable, EMPTY_STRING_CODE, Encodable, Header};
 use revm::context::{CfgEnv, TxEnv};
 use revm::context_interface::either::Either;
@@ -53,7 +53,10 @@ struct Signature {
 }
 
 /// Decodes one raw transaction, recovers its sender and makes the checks that need no state.
-pub(crate) fn decode(raw: Bytes, chain_id: u64) -> Decoded<Tx> {
+///
+/// `impersonated` also admits the ones that a development node's owner sends in anybody's name: r is 0, which no
+/// signature has, and s is the sender.
+pub(crate) fn decode(raw: Bytes, chain_id: u64, impersonated: bool) -> Decoded<Tx> {
     let (env, signature, digest) = match raw.first() {
         Some(0xc0..) => decode_legacy(&raw, chain_id)?,
         Some(&(ACCESS_LIST | DYNAMIC_FEE | SET_CODE)) => decode_typed(&raw, chain_id)?,
@@ -61,7 +64,9 @@ pub(crate) fn decode(raw: Bytes, chain_id: u64) -> Decoded<Tx> {
         None | Some(0x80..=0xbf) => return Err(malformed()),
     };
     let (intrinsic_gas, floor_gas) = check(&env)?;
-    let Some(sender) = recover(&digest, signature.odd_y, &signature.r, &signature.s) else {
+    let named = if impersonated { named_sender(&signature) } else { None };
+    let recovered = || recover(&digest, signature.odd_y, &signature.r, &signature.s);
+    let Some(sender) = named.or_else(recovered) else {
         return refuse("tx.bad_signature", "the signature is not valid");
     };
     let env =
@@ -69,6 +74,13 @@ pub(crate) fn decode(raw: Bytes, chain_id: u64) -> Decoded<Tx> {
     let Signature { odd_y, v, r, s } = signature;
     let (hash, data_size) = (keccak256(&raw), data_size(&raw));
     Ok(Tx { hash, raw, env, odd_y, v, r, s, intrinsic_gas, floor_gas, data_size })
+}
+
+/// The sender that stands in the place of a signature.
+fn named_sender(signature: &Signature) -> Option<Address> {
+    let word = signature.s.to_be_bytes::<32>();
+    let names = signature.r.is_zero() && !signature.odd_y && word[..12].iter().all(|byte| *byte == 0);
+    names.then(|| Address::from_slice(&word[12..]))
 }
 
 type Parts = (TxEnv, Signature, B256);

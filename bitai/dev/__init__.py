@@ -1,0 +1,1 @@
+"""What a development node does for its owner, and no other node does for anybody."""
