@@ -79,6 +79,7 @@ class BlockInput:
 class BlockOutput:
     """What came of a block."""
 
+    block: Block
     sealed: _core.SealedBlock
     included: list[int]
     rejected: list[tuple[int, Refusal]]
@@ -117,7 +118,7 @@ class TraceTo:
 def process(
     world: World, chain: Chain, fields: BlockFields, content: BlockInput, *, traces: TraceTo | None = None
 ) -> BlockOutput:
-    """Run a block on a world and move the world to it; what is wrong is told in the output."""
+    """Run a block on a world, which stays as it is until the block is committed; faults are told in the output."""
     block = Block(world, chain.fork, fields, chain_id=chain.chain_id, block_hash=chain.block_hash)
     progress = _Progress()
     if not content.only_transactions:
@@ -128,8 +129,8 @@ def process(
         if chain.fork.since("Prague"):
             _collect_requests(block, progress)
     sealed = block.seal()
-    block.commit(sealed)
     return BlockOutput(
+        block,
         sealed,
         progress.included,
         progress.rejected,

@@ -2,16 +2,20 @@
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
-from bitai.evm.statetest import Choice, Row, run_file
+from bitai.evm import statetest
+from bitai.evm.statetest import Choice, Row
 from bitai.evm.world import Trace
 from primitives.errors import InvalidInput
+
+Runner: TypeAlias = Callable[[Path, Choice], Iterator[Row]]
+"""What runs one file: a function of a module, so that other processes find it."""
 
 _FILES_FOR_A_POOL: Final = 24
 """Below this, starting processes costs more than it saves."""
@@ -27,7 +31,7 @@ class Done:
     fault: InvalidInput | None = None
 
 
-def test_files(places: Sequence[Path]) -> list[Path]:
+def files_in(places: Sequence[Path]) -> list[Path]:
     """Return the files named and the .json files under the folders named, hidden folders left out."""
     found: list[Path] = []
     for place in places:
@@ -40,12 +44,9 @@ def test_files(places: Sequence[Path]) -> list[Path]:
     return found
 
 
-def run_files(files: Sequence[Path], choice: Choice, trace: Trace | None = None) -> Iterator[Done]:
-    """Run state tests of many files, each done in the order given; traced ones one by one."""
-    if trace is not None:
-        yield from (run_one(path, choice=choice, trace=trace) for path in files)
-        return
-    run = partial(run_one, choice=choice)
+def run_files(runner: Runner, files: Sequence[Path], choice: Choice) -> Iterator[Done]:
+    """Run many files, each done in the order given."""
+    run = partial(_run_one, runner, choice)
     processes = min(_MOST_PROCESSES, len(os.sched_getaffinity(0)))
     if len(files) < _FILES_FOR_A_POOL or processes < 2:
         yield from map(run, files)
@@ -54,9 +55,14 @@ def run_files(files: Sequence[Path], choice: Choice, trace: Trace | None = None)
         yield from pool.map(run, files, chunksize=4)
 
 
-def run_one(path: Path, *, choice: Choice, trace: Trace | None = None) -> Done:
+def run_traced(files: Sequence[Path], choice: Choice, trace: Trace) -> Iterator[Done]:
+    """Run state tests one by one; `trace` is handed their steps, outputs and state roots."""
+    yield from map(partial(_run_one, partial(statetest.run_file, trace=trace), choice), files)
+
+
+def _run_one(runner: Runner, choice: Choice, path: Path) -> Done:
     """Run one file; a bad one is told, not raised."""
     try:
-        return Done(path, tuple(run_file(path, choice, trace)))
+        return Done(path, tuple(runner(path, choice)))
     except InvalidInput as fault:
         return Done(path, fault=InvalidInput(fault.code, fault.message, **fault.details))

@@ -22,6 +22,7 @@ _NAMES: Final = {
     "tx.init_code_size": "INITCODE_SIZE_EXCEEDED",
     "tx.wrong_chain": "INVALID_CHAINID",
     "tx.authorization_list": "TYPE_4_EMPTY_AUTHORIZATION_LIST",
+    "tx.authorization_format": "TYPE_4_INVALID_AUTHORIZATION_FORMAT",
     "tx.blob_fee": "INSUFFICIENT_MAX_FEE_PER_BLOB_GAS",
     "tx.no_blobs": "TYPE_3_TX_ZERO_BLOBS",
     "tx.blob_version": "TYPE_3_TX_INVALID_BLOB_VERSIONED_HASH",

@@ -61,7 +61,7 @@ def transition(request: Request, traces: TraceTo | None = None) -> Transition:
     signed = _transactions(request.txs, request)
     content = BlockInput(
         transactions=signed,
-        withdrawals=_withdrawals(env) if fork.since("Shanghai") else (),
+        withdrawals=_withdrawals(env) if fork.since("Shanghai") and not request.state_test else (),
         ommers=_ommers(env),
         parent_hash=hashes.get(fields.number - 1),
         beacon_root=_beacon_root(env, fork, request),
@@ -71,6 +71,7 @@ def transition(request: Request, traces: TraceTo | None = None) -> Transition:
     world = World(alloc_of(request.alloc))
     chain = Chain(fork=fork, chain_id=request.chain_id, block_hash=hashes.get)
     output = process(world, chain, fields, content, traces=traces)
+    output.block.commit(output.sealed)
     accounts = {as_hex(name): account.to_json() for name, account in world.alloc().items()}
     included = [one for index, one in enumerate(signed) if index in set(output.included)]
     return Transition(_result(output, fields, content, fork), accounts, _body(included))

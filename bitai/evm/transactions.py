@@ -17,6 +17,7 @@ DYNAMIC_FEE: Final = 2
 BLOB: Final = 3
 SET_CODE: Final = 4
 
+_U8: Final = (1 << 8) - 1
 _U64: Final = (1 << 64) - 1
 _U128: Final = (1 << 128) - 1
 _U256: Final = (1 << 256) - 1
@@ -34,6 +35,11 @@ class Authorization:
     y_parity: int
     r: int
     s: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether its numbers have the sizes that an encoding may have; a signature need not be one."""
+        return max(self.chain_id, self.r, self.s) <= _U256 and self.nonce <= _U64 and self.y_parity <= _U8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +79,8 @@ class Fields:
             raise Refused("tx.blob_creation", "a blob transaction creates no contract")
         if self.type == SET_CODE and self.to is None:
             raise Refused("tx.set_code_creation", "a transaction with authorizations creates no contract")
+        if not all(entry.fits for entry in self.authorizations):
+            raise Refused("tx.authorization_format", "an authorization's number is too large to be encoded")
         return self
 
     @property
@@ -252,13 +260,11 @@ def _fixed(item: rlp.Item, length: int | None) -> bytes:
 
 
 def _core_authorization(entry: Authorization) -> _core.Authorization:
-    # Out of range is as good as signed by nobody: no signature has parity 255.
-    is_possible = max(entry.chain_id, entry.r, entry.s) <= _U256 and entry.nonce <= _U64
     return _core.Authorization(
-        chain_id=min(entry.chain_id, _U256),
+        chain_id=entry.chain_id,
         address=entry.address,
-        nonce=min(entry.nonce, _U64),
-        y_parity=entry.y_parity if is_possible and entry.y_parity <= 1 else 255,
-        r=min(entry.r, _U256),
-        s=min(entry.s, _U256),
+        nonce=entry.nonce,
+        y_parity=entry.y_parity,
+        r=entry.r,
+        s=entry.s,
     )

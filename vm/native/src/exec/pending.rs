@@ -49,8 +49,8 @@ pub(crate) struct Pending {
 impl Pending {
     /// Opens a block: makes the calls before its first transaction.
     pub(crate) fn open(snapshot: Snapshot, env: BlockEnv, lane: Lane) -> Result<Self> {
-        let plain = lane.rules.plain.is_some();
-        let reader = Reader::new(snapshot, lane.callbacks()).guarding_storage(plain);
+        let plain = lane.rules.plain;
+        let reader = Reader::new(snapshot, lane.callbacks()).under(plain);
         let cfg = block_configuration(&lane.rules);
         let progress = Progress {
             gas_used: 0,
@@ -63,7 +63,7 @@ impl Pending {
             data_price: None,
         };
         let mut pending = Self { env, cfg, parts: Some((Journal::new(reader), lane)), progress };
-        if !plain {
+        if plain.is_none() {
             pending.with_evm(|evm, env, _| system::open_block(evm, env).map_err(failure))?;
         }
         Ok(pending)

@@ -123,7 +123,7 @@ fn differ(reader: &Reader, address: Address, touched: &Touched, clears_empty: bo
         nonce: touched.info.nonce,
         balance: touched.info.balance,
         storage_root: before.filter(|_| !anew).map_or(trie::EMPTY_ROOT, |account| account.storage_root),
-        // Shown without a code hash where storage is guarded, see [`Reader::guarding_storage`].
+        // Shown without a code hash where storage is guarded, see [`Reader::under`].
         code_hash: if touched.info.code_hash.is_zero() { KECCAK256_EMPTY } else { touched.info.code_hash },
     };
     if before == Some(after) && slots.is_empty() && !reader.replaced.contains(&address) {

@@ -6,6 +6,7 @@ use alloy_primitives::{Address, B256, U256};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use revm::Database;
+use revm::primitives::hardfork::SpecId;
 use revm::primitives::{AddressMap, AddressSet, HashMap};
 use revm::state::{AccountInfo, Bytecode, EvmState};
 
@@ -13,6 +14,7 @@ use super::account::Account;
 use super::store::Snapshot;
 use crate::error::{Failure, Result};
 use crate::infer::host::Callbacks;
+use crate::plain::Plain;
 use crate::trie::EMPTY_ROOT;
 
 /// One account's replaced parts, for calls on a hypothetical state.
@@ -76,6 +78,7 @@ pub(crate) struct Reader {
     /// Accounts whose storage was replaced as a whole, for simulations that compute a root.
     pub(crate) replaced: AddressSet,
     guards_storage: bool,
+    knows_delegations: bool,
     pub(crate) layer: Layer,
 }
 
@@ -90,15 +93,19 @@ impl Reader {
             overrides: AddressMap::default(),
             replaced: AddressSet::default(),
             guards_storage: false,
+            knows_delegations: true,
             layer: Layer::default(),
         }
     }
 
-    /// Lets no contract be created over storage that is there (EIP-7610); on our own chain none can be.
+    /// Reads for a block of plain Ethereum, if it is one: of states that our own chain cannot come to.
     ///
-    /// revm looks at nonce and code alone, so such an account is shown with a code hash that no code has.
-    pub(crate) fn guarding_storage(mut self, guards: bool) -> Self {
-        self.guards_storage = guards;
+    /// No contract is created over storage that is there (EIP-7610). revm looks at nonce and code alone, so such an
+    /// account is shown with a code hash that no code has. Before Prague a delegation is code like any other; revm
+    /// knows it in every fork.
+    pub(crate) fn under(mut self, plain: Option<Plain>) -> Self {
+        self.guards_storage = plain.is_some();
+        self.knows_delegations = plain.is_none_or(|plain| plain.spec.is_enabled_in(SpecId::PRAGUE));
         self
     }
 
@@ -172,7 +179,11 @@ impl Database for Reader {
     }
 
     fn code_by_hash(&mut self, code_hash: B256) -> Result<Bytecode> {
-        self.snapshot.code(&code_hash)
+        let code = self.snapshot.code(&code_hash)?;
+        if code.is_eip7702() && !self.knows_delegations {
+            return Ok(Bytecode::new_legacy(code.original_bytes()));
+        }
+        Ok(code)
     }
 
     fn storage(&mut self, address: Address, slot: U256) -> Result<U256> {
