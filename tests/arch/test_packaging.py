@@ -34,9 +34,10 @@ def test_sources_of_rust_and_tests_do_not_ship():
 
 
 def test_one_version():
-    """The program, the package and the Rust crate agree."""
+    """The program, the package, the Rust crate and the Solidity package agree."""
     crate = tomllib.loads((ROOT / "vm/native/Cargo.toml").read_text())
-    assert VERSION == PROJECT["project"]["version"] == crate["package"]["version"]
+    solidity = json.loads((ROOT / "contracts/package.json").read_text())
+    assert VERSION == PROJECT["project"]["version"] == crate["package"]["version"] == solidity["version"]
 
 
 def test_the_neuron_extra_is_the_torch_group():
