@@ -18,6 +18,7 @@ from bitai.bootstrap import make_regtest_chain, read_rollup_config
 from bitai.chain import ChainDriver
 from bitai.chain_service import ChainService
 from bitai.chain_thread import ChainThread
+from bitai.console_log import ConsoleLog
 from bitai.database_check import DatabaseDoor
 from bitai.database_info import describe_store
 from bitai.dev_accounts_told import tell_accounts
@@ -137,7 +138,9 @@ async def _open_chain(
     stack.callback(thread.close)
     store = stack.enter_context(await thread.run(open_store, node.config.files.chain))
     stack.callback(thread.close)  # again: before the database is closed
-    executor = await thread.run(Executor, rollup.chain_spec(), store, StoredModels(store))
+    console = ConsoleLog() if node.config.role == "dev" and node.config.console_log else None
+    open_executor = partial(Executor, console=console)
+    executor = await thread.run(open_executor, rollup.chain_spec(), store, StoredModels(store))
     stack.callback(executor.close)
     keeper = HistoryKeeper(executor.history, kept_blocks=node.config.prune)
     node.spawn("keep history", keeper.run())

@@ -138,6 +138,9 @@ class NodeConfig(BaseSettings):
     demo: bool = Field(
         default=False, description="Ask the digit model a question once the node is ready (dev)"
     )
+    console_log: bool = Field(
+        default=True, description="Show in the log what contracts print with console.log (dev)"
+    )
     json_logs: bool = Field(default=False, description="Log JSON lines instead of text")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe level that is logged"
@@ -267,8 +270,8 @@ class LoadedConfig:
 
 
 def flag_of(setting: str) -> str:
-    """The flag of a setting: `rpc_port` is `--rpc-port`; the neuron is on, so its flag turns it off."""
-    return "--no-neuron" if setting == "neuron" else "--" + setting.replace("_", "-")
+    """The flag of a setting: `rpc_port` is `--rpc-port`; what is on by itself has a flag that turns it off."""
+    return ("--no-" if setting in {"neuron", "console_log"} else "--") + setting.replace("_", "-")
 
 
 def variable_of(setting: str) -> str:

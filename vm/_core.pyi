@@ -66,6 +66,7 @@ InferCallback: TypeAlias = Callable[[bytes, bytes, bytes, int], tuple[int, bytes
 """(model id, input, params, max output) -> (status, output) of an on-chain model. Asked once per request
 hash and executor. The output must not be longer than max output."""
 
+ConsoleCallback: TypeAlias = Callable[[int | None, int, bytes], None]
 AnswerCallback: TypeAlias = Callable[[int | None, InferenceRequest], Answer | None]
 """(position of the transaction in this `run`, 0 in `call`, None for a system transaction, which has no records;
 the neuron-tier call) -> its answer, or None if there is none. Asked when the facts of the model accept the
@@ -301,7 +302,9 @@ class Host:
         infer: InferCallback,
         block_hash: BlockHashCallback,
         answer: AnswerCallback | None = None,
-    ) -> Self: ...
+        console: ConsoleCallback | None = None,
+    ) -> Self:
+        """`console` gets what contracts print: (position, ordinal in the transaction, calldata)."""
 
 def next_base_fee(parent_base_fee: int, parent_ordinary_gas: int, gas_limit: int) -> int:
     """Base fee of the next block (EIP-1559, elasticity 2, denominator 8), moved by ordinary gas alone.

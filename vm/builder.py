@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from primitives.ids import Hash32, ModelId
 from vm import _core
+from vm.console import Printout
 from vm.core_errors import translated
 from vm.inference.wire import Status
 from vm.lane import InferenceLane
@@ -46,6 +47,8 @@ class ExecutedBlock:
     outcomes: tuple[Outcome, ...]
     sealed: "SealedBlock"
     execution: "BlockExecutor"
+    printed: tuple[tuple[Hash32, tuple[bytes, ...]], ...] = ()
+    """What the included transactions printed, by their hash; see `vm.console`."""
 
     @property
     def header(self) -> "Header":
@@ -90,6 +93,8 @@ class BlockPlan:
     models: ModelView
     judge: RecordJudge
     lane: InferenceLane
+    console: bool = False
+    """Whether to note what transactions print."""
 
 
 class BlockBuilder:
@@ -110,11 +115,14 @@ class BlockBuilder:
         self._outcomes: list[Outcome] = []
         self._skipped: list[Skipped] = []
         self._included = 0
+        self._printout = Printout()
+        self._printed: list[tuple[Hash32, tuple[bytes, ...]]] = []
         host = _core.Host(
             models=plan.models.core_facts,
             infer=self._run_on_chain,
             block_hash=block_hash,
             answer=self._answer,
+            console=self._printout.note if plan.console else None,
         )
         with translated():
             self._execution = _core.BlockExecutor(state, plan.rules, plan.environment, host)
@@ -144,8 +152,11 @@ class BlockBuilder:
         transaction.
         """
         self._candidates = _by_call(records)
+        self._printout.clear()
         with translated():
             outcomes = self._execution.run(transactions, None, missing)
+        if self._plan.console:
+            self._keep_printed(transactions, outcomes)
         kinds = [
             outcome.kind for outcome in outcomes
         ]  # once: each time makes a string, and most are included
@@ -176,11 +187,18 @@ class BlockBuilder:
             records=records,
         )
         body = BlockBody(raws, records, tuple(self._skipped))
-        return ExecutedBlock(data, body, tuple(self._outcomes), sealed, self._execution)
+        return ExecutedBlock(data, body, tuple(self._outcomes), sealed, self._execution, tuple(self._printed))
 
     def abandon(self) -> None:
         """Drop the block; harmless after a commit."""
         self._execution.abandon()
+
+    def _keep_printed(self, transactions: Sequence["Transaction"], outcomes: Sequence["CoreOutcome"]) -> None:
+        """Collect what the transactions that are included printed."""
+        for position, (transaction, outcome) in enumerate(zip(transactions, outcomes, strict=True)):
+            messages = self._printout.take(position)
+            if messages and outcome.kind == "included":
+                self._printed.append((Hash32(transaction.hash), messages))
 
     def _keep_used(
         self, outcomes: Sequence["CoreOutcome"], kinds: Sequence[str], records: Sequence[InferenceRecord]

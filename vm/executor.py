@@ -15,6 +15,7 @@ from vm import _core, schema
 from vm.block_rows import add_block, add_genesis, remove_block
 from vm.builder import BlockBuilder, BlockPlan, ExecutedBlock
 from vm.chain import Chain
+from vm.console import Console
 from vm.core_errors import translated
 from vm.edits import add_edit, edited_root, edits_of, forget_edits, take_edits_back
 from vm.environment import EnvironmentWish, child_environment, genesis_environment, granted
@@ -58,8 +59,10 @@ class Executor:
         *,
         neurons: NeuronRegistry | None = None,
         cache_bytes: int = STATE_CACHE_BYTES,
+        console: Console | None = None,
     ) -> None:
-        """Open the chain; `neurons` None means the genesis list."""
+        """Open the chain; `neurons` None means the genesis list, `console` gets what contracts print."""
+        self._console = console
         self.spec = spec
         self.chain = Chain(store)
         self._store = store
@@ -78,7 +81,9 @@ class Executor:
         self._views = StateViews(store, self._live)
         self.admits_impersonated = False
         """Whether `decode` takes what a development node's owner sends in somebody else's name."""
-        self.simulator = Simulator(self._rules, self.chain, lane=inference, neurons=self._neurons)
+        self.simulator = Simulator(
+            self._rules, self.chain, lane=inference, neurons=self._neurons, console=console
+        )
         self.tracer = Tracer(self._rules, self.chain, self.view, lane=inference, neurons=self._neurons)
 
     @property
@@ -122,6 +127,7 @@ class Executor:
             models=models,
             judge=judge,
             lane=self._lane,
+            console=self._console is not None,
         )
         return BlockBuilder(self._live.state, plan, system_transactions, self.chain.block_hash)
 
@@ -165,6 +171,9 @@ class Executor:
             batch.extend(extra)
         self._move(executed.execution.commit, batch, executed.facts)
         self.history.follow()
+        if self._console is not None:
+            for transaction_hash, messages in executed.printed:
+                self._console(transaction_hash, messages)
 
     def edit(self, accounts: "Sequence[AccountOverride]", extra: WriteBatch | None = None) -> None:
         """Change the head's state without a block, in one atomic, synced write with `extra`; not for consensus.

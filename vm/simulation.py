@@ -8,6 +8,7 @@ from primitives.errors import Rejected, Temporary
 from primitives.ids import ModelId
 from vm import _core
 from vm.chain import Chain
+from vm.console import Console, Printout
 from vm.environment import recorded_environment
 from vm.inference.wire import Status
 from vm.lane import InferenceLane
@@ -68,9 +69,16 @@ class Simulator:
     """Runs messages under one chain's rules; usable from any thread."""
 
     def __init__(
-        self, rules: "_core.Rules", chain: Chain, *, lane: InferenceLane, neurons: NeuronRegistry
+        self,
+        rules: "_core.Rules",
+        chain: Chain,
+        *,
+        lane: InferenceLane,
+        neurons: NeuronRegistry,
+        console: Console | None = None,
     ) -> None:
-        """Ask models through `lane`, and old block hashes of `chain`."""
+        """Ask models through `lane`, and old block hashes of `chain`; `console` gets what calls print."""
+        self._console = console
         self._rules = rules
         self._chain = chain
         self._lane = lane
@@ -80,12 +88,13 @@ class Simulator:
         """Run a message once."""
         how = options or CallOptions()
         environment = how.environment or self._environment(view)
-        return view.ask(
+        printout = Printout()
+        done = view.ask(
             lambda state: _core.call(
                 state,
                 self._rules,
                 environment,
-                self._host(state, environment),
+                self._host(state, environment, printout=printout),
                 message,
                 answers=how.answers,
                 missing=how.missing,
@@ -93,6 +102,8 @@ class Simulator:
                 check_balance=how.check_balance,
             )
         )
+        self._print(printout)
+        return done
 
     def estimate_gas(
         self, view: StateView, message: "Message", options: CallOptions | None = None
@@ -100,18 +111,21 @@ class Simulator:
         """Return the least gas limit with which a message succeeds, or None, and the result with it."""
         how = options or CallOptions()
         environment = how.environment or self._environment(view)
-        return view.ask(
+        printout = Printout()
+        done = view.ask(
             lambda state: _core.estimate_gas(
                 state,
                 self._rules,
                 environment,
-                self._host(state, environment),
+                self._host(state, environment, printout=printout),
                 message,
                 answers=how.answers,
                 missing=how.missing,
                 overrides=how.overrides,
             )
         )
+        self._print(printout)
+        return done
 
     def simulate(self, view: StateView, plan: ChainPlan, work: "Callable[[_core.SimulatedChain], T]") -> "T":
         """Do `work` on blocks over a view's state; it is done again from the start if the head moves meanwhile."""
@@ -159,8 +173,17 @@ class Simulator:
             raise Rejected("state.unknown_block", "the chain has left this block", number=view.number)
         return recorded_environment(header)
 
+    def _print(self, printout: Printout) -> None:
+        messages = printout.take(0)
+        if self._console is not None and messages:
+            self._console(None, messages)
+
     def _host(
-        self, state: "State", environment: "BlockEnv", made: "Mapping[int, bytes] | None" = None
+        self,
+        state: "State",
+        environment: "BlockEnv",
+        made: "Mapping[int, bytes] | None" = None,
+        printout: Printout | None = None,
     ) -> "Host":
         hashes, stored = {} if made is None else made, self._chain.block_hash
         origin_height = int.from_bytes(environment.extra_data, "big")
@@ -170,6 +193,7 @@ class Simulator:
             infer=self._run_on_chain,
             block_hash=lambda number: hashes.get(number) or stored(number),
             answer=self._answer,
+            console=printout.note if printout is not None and self._console is not None else None,
         )
 
     def _run_on_chain(

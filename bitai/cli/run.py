@@ -74,6 +74,14 @@ def _limits(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--replay-answers", metavar="FILE", help="Answer from such a file; no neuron starts (role dev)."
 )
+@click.option(
+    "--no-console-log",
+    "console_log",
+    flag_value=False,
+    type=bool,
+    default=None,
+    help="Do not show what contracts print with console.log.",
+)
 @click.option("--demo", is_flag=True, default=None, help="Once ready, ask the digit model in a transaction.")
 @click.option("--json-logs", is_flag=True, default=None, help="Log JSON lines.")
 @click.option("--log-level", metavar="LEVEL", help="debug, info (default), warning or error.")

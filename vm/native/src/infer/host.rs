@@ -16,6 +16,7 @@ pub(crate) struct Callbacks {
     models: Py<PyAny>,
     infer: Py<PyAny>,
     answer: Option<Py<PyAny>>,
+    console: Option<Py<PyAny>>,
     pub(crate) block_hash: Py<PyAny>,
 }
 
@@ -28,9 +29,15 @@ pub(crate) struct Host {
 #[pymethods]
 impl Host {
     #[new]
-    #[pyo3(signature = (*, models, infer, block_hash, answer = None))]
-    fn new(models: Py<PyAny>, infer: Py<PyAny>, block_hash: Py<PyAny>, answer: Option<Py<PyAny>>) -> Self {
-        Self { callbacks: Arc::new(Callbacks { models, infer, answer, block_hash }) }
+    #[pyo3(signature = (*, models, infer, block_hash, answer = None, console = None))]
+    fn new(
+        models: Py<PyAny>,
+        infer: Py<PyAny>,
+        block_hash: Py<PyAny>,
+        answer: Option<Py<PyAny>>,
+        console: Option<Py<PyAny>>,
+    ) -> Self {
+        Self { callbacks: Arc::new(Callbacks { models, infer, answer, console, block_hash }) }
     }
 }
 
@@ -92,6 +99,20 @@ impl Callbacks {
             let answer = parse_answer(answer.bind(py))
                 .map_err(|error| Failure::new("core.bad_answer", format!("answer: {error}")))?;
             Ok(Some(answer))
+        })
+    }
+
+    /// Whether somebody reads what contracts print.
+    pub(crate) fn has_console(&self) -> bool {
+        self.console.is_some()
+    }
+
+    /// Hands over what a contract prints: the place of its transaction, how many it printed before, and calldata.
+    pub(crate) fn print(&self, position: Option<usize>, ordinal: u32, message: &[u8]) -> Result<()> {
+        let Some(console) = &self.console else { return Ok(()) };
+        Python::attach(|py| {
+            console.call1(py, (position, ordinal, PyBytes::new(py, message)))?;
+            Ok(())
         })
     }
 

@@ -85,6 +85,8 @@ pub(crate) struct Turn {
     pub(crate) told: Option<Told>,
     /// What it owes for its bytes on Bitcoin.
     pub(crate) data: DataCharge,
+    /// Messages printed.
+    printed: u32,
     macs: [u64; 2],
     /// What the running call costs if it gets no answer.
     base_gas: u64,
@@ -155,6 +157,22 @@ impl Lane {
 
     pub(crate) fn macs_left(&self, tier: Tier) -> u64 {
         self.rules.mac_limit(tier).saturating_sub(self.macs_used[tier as usize])
+    }
+
+    /// Hands what a contract prints to who reads it; fails the transaction if that fails.
+    pub(crate) fn print(&mut self, message: &[u8]) -> std::result::Result<(), String> {
+        let ordinal = self.turn.printed;
+        self.turn.printed += 1;
+        self.callbacks.print(self.position, ordinal, message).map_err(|failure| {
+            let said = failure.to_string();
+            self.turn.stop = Some(Stop::Fail(failure));
+            said
+        })
+    }
+
+    /// Whether somebody reads what contracts print.
+    pub(crate) fn has_console(&self) -> bool {
+        self.callbacks.has_console()
     }
 
     /// What is known of a model that was asked in this block.

@@ -13,6 +13,9 @@ use crate::exec::evm::Context;
 /// Where contracts call INFER.
 pub(crate) const INFER_ADDRESS: Address = address!("0000000000000000000000000000000000100000");
 
+/// Where contracts print (hardhat's console.log: "console.log" in ASCII).
+const CONSOLE_ADDRESS: Address = address!("000000000000000000636F6e736F6c652e6c6f67");
+
 /// Ethereum's precompiles and, unless the rules are plain Ethereum's, INFER.
 pub(crate) struct Precompiles {
     ethereum: EthPrecompiles,
@@ -67,6 +70,11 @@ impl PrecompileProvider<Context> for Precompiles {
         context: &mut Context,
         inputs: &CallInputs,
     ) -> Result<Option<InterpreterResult>, String> {
+        if inputs.bytecode_address == CONSOLE_ADDRESS && context.chain.has_console() {
+            // Noted only: an account without code goes on to answer.
+            let message = inputs.input.bytes(context);
+            context.chain.print(&message)?;
+        }
         if self.moved.is_empty() && self.removed.is_empty() {
             return self.answer(context, inputs);
         }
