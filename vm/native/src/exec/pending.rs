@@ -211,6 +211,14 @@ fn run_system(evm: &mut Evm, progress: &mut Progress, tx: &SystemTransaction) ->
     Ok(progress.include(evm, identity, result).0)
 }
 
+/// Puts a transaction before the EVM, with what this chain knows of it beside.
+pub(crate) fn prepare(context: &mut Context, tx: &Tx, price: DataPrice) {
+    context.tx = tx.env.clone();
+    // Whom a development node's owner impersonates may be a contract; a signature's r is never 0.
+    context.cfg.disable_eip3607 = tx.r.is_zero();
+    context.chain.turn.data = price.charge(tx.data_size);
+}
+
 fn run_user<W: Watch>(evm: &mut Evm<W>, env: &BlockEnv, progress: &mut Progress, tx: &Tx) -> Result<Ended> {
     if tx.env.gas_limit > progress.gas_left(env) {
         return Ok(Ended::skipped(
@@ -219,10 +227,7 @@ fn run_user<W: Watch>(evm: &mut Evm<W>, env: &BlockEnv, progress: &mut Progress,
         ));
     }
     let price = progress.data_price(&mut evm.ctx)?;
-    evm.ctx.tx = tx.env.clone();
-    // Whom a development node's owner impersonates may be a contract; a signature's r is never 0.
-    evm.ctx.cfg.disable_eip3607 = tx.r.is_zero();
-    evm.ctx.chain.turn.data = price.charge(tx.data_size);
+    prepare(&mut evm.ctx, tx, price);
     let result = match UserHandler::transact(evm) {
         Ok(result) => result,
         Err(Error::Transaction(invalid)) => return Ok(Ended::invalid(&invalid)),

@@ -14,6 +14,7 @@ use crate::env::BlockEnv;
 use crate::error::{Failure, Result};
 use crate::exec::data_fee::DataPrice;
 use crate::exec::evm::{Error, UserHandler, Watch, block_configuration, watched};
+use crate::exec::pending::prepare;
 use crate::exec::system;
 use crate::infer::lane::{Lane, Missing, Stop};
 use crate::state::reader::Reader;
@@ -106,8 +107,8 @@ impl Replay {
                 (system::run(&mut evm, env.clone(), tx.fields.mint).and_then(|ran| ran.0), env)
             }
             Step::User(tx) => {
-                evm.ctx.tx = tx.env.clone();
-                evm.ctx.chain.turn.data = DataPrice::of_block(&mut evm.ctx)?.charge(tx.data_size);
+                let price = DataPrice::of_block(&mut evm.ctx)?;
+                prepare(&mut evm.ctx, tx, price);
                 (UserHandler::transact(&mut evm), tx.env.clone())
             }
         };
