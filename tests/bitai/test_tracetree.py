@@ -78,7 +78,7 @@ def test_artifacts_of_both_tools(tmp_path):
     (tmp_path / "broken.json").write_text("{")
     found = load_artifacts([tmp_path])
     assert found.name_of(code[:4] + b"\x01\x02" + code[6:]) == "Reader"
-    assert found.name_of(code[:-20] + bytes(1) + code[-19:]) == "Reader", "metadata may differ"
+    assert found.name_of(code[:-6] + bytes(1) + code[-5:]) == "Reader", "metadata may differ"
     assert found.name_of(bytes.fromhex("6001" + "77" * 20 + "5050")) == "Linked"
     assert found.name_of(b"") is None
     assert found.name_of(b"\x01" * len(code)) is None
