@@ -26,6 +26,7 @@ from primitives.ids import (
 )
 from rollup.limits import Limits
 from rollup.parameters import BY_NETWORK, REGTEST, Parameters
+from vm.data_fee import RECORD_BYTES
 from vm.genesis import GenesisAccount, GenesisNeuron, GenesisSpec, predeployed_accounts
 from vm.genesis_json import Json, genesis_from_json, genesis_to_json
 from vm.spec import NEURON_MACS, ON_CHAIN_MACS, ChainSpec, InferPrices
@@ -35,8 +36,10 @@ REGTEST_CHAIN_ID: Final = 0xB17A1
 """726,945: listed for no public network, and not one of the two that an older BitAI network used."""
 INFER_OPCODE: Final = 0xB0
 """Unassigned in Osaka; 0 in a configuration switches the instruction off and leaves the precompile."""
-CONFIG_VERSION: Final = 0
+CONFIG_VERSION: Final = 1
 """Of the configuration's form and of the rules it names; a release that reads others adds them here."""
+CALLING_GAS: Final = 100_000
+"""What a transaction needs besides to ask a model: its own 21,000, calldata, and a contract between."""
 _IDENTITY_TAG: Final = "BitAI/config"
 _HALVINGS: Final[Mapping[str, int]] = {"regtest": 150}
 _HALVING: Final = 210_000
@@ -119,6 +122,7 @@ class RollupConfig:
             fee_recipient=execution.fee_recipient,
             gas_limit=self.parameters.gas_limit,
             base_fee_wei=self.parameters.base_fee_wei,
+            transaction_gas=self.parameters.transaction_gas,
             l1_fee_rate=self.parameters.l1_fee_floor,
             prices=execution.prices,
             on_chain_macs=execution.on_chain_macs,
@@ -134,6 +138,7 @@ class RollupConfig:
         _check_identity(self)
         _check_start(self)
         _check_execution(self.execution)
+        _check_prices(self.execution, self.parameters)
         if self.l1_network != "regtest":
             _check_no_gifts(self.genesis)
 
@@ -226,6 +231,15 @@ def _check_execution(execution: Execution) -> None:
         raise _refusal("execution", "limits and prices of execution are positive and fit 63 bits")
 
 
+def _check_prices(execution: Execution, parameters: Parameters) -> None:
+    """Let the largest call of a model fit one transaction, else a lane would be wider than anyone can use."""
+    prices = execution.prices
+    macs = max(execution.on_chain_macs, execution.neuron_macs)
+    largest = prices.base_gas + -(-macs * prices.mac_gas // 1_000) + RECORD_BYTES * prices.byte_gas
+    if largest + CALLING_GAS > parameters.transaction_gas:
+        raise _refusal("prices", f"the largest model call, {largest} gas, and what calls it fit a transaction")
+
+
 def _check_no_gifts(genesis: GenesisSpec) -> None:
     """Native coin is bitcoin: outside regtest none may come from nowhere, nor may anyone count as staked."""
     if any(account.balance for account in genesis.accounts):
@@ -303,7 +317,7 @@ def _check_version(value: object) -> None:
         raise ConfigError(
             "config.version",
             "the rollup configuration is of a version that this release cannot read",
-            fix="update bitai-node to a newer release",
+            fix="update bitai-node to a newer release" if version > CONFIG_VERSION else "start the chain anew",
             version=version,
             known=CONFIG_VERSION,
         )

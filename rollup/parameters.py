@@ -19,7 +19,8 @@ class Parameters:
     """What derivation, finality, disputes and the bridge scan read; the defaults are those of regtest.
 
     `l1_fee_floor` and `l1_fee_cap` bound the L1 fee rate, in sats per 1,000 weight units (1 sat/vB = 250).
-    `gas_limit` is a block's, `base_fee_wei` that of the first block.
+    `gas_limit` is a block's, `transaction_gas` what one transaction may declare (EIP-7825's by default),
+    `base_fee_wei` that of the first block.
     """
 
     deposit_depth: int = 1
@@ -40,6 +41,7 @@ class Parameters:
     force_gas: int = 30_000_000
     callback_gas: int = 10_000_000
     gas_limit: int = 60_000_000
+    transaction_gas: int = 16_777_216
     base_fee_wei: int = 1_000_000
     l1_fee_floor: int = 25
     l1_fee_cap: int = 250_000
@@ -90,6 +92,7 @@ class Parameters:
                 "refund_timelock > 2 x (deposit_depth + sweep_target)",
             ),
             ("max_drift_s", self.max_drift_s >= self.block_time_s, "max_drift_s >= block_time_s"),
+            ("transaction_gas", self.transaction_gas <= self.gas_limit, "transaction_gas <= gas_limit"),
             ("l1_fee_cap", self.l1_fee_cap >= self.l1_fee_floor, "l1_fee_cap >= l1_fee_floor"),
         )
 

@@ -49,7 +49,7 @@ HISTORY_ADDRESS: Final[bytes]
 HISTORY_CODE: Final[bytes]
 """EIP-2935 contract; the genesis allocation must place it for old block hashes to be readable."""
 TRANSACTION_GAS_CAP: Final[int]
-"""16,777,216: the most gas one user transaction may declare (EIP-7825)."""
+"""16,777,216: the most gas one user transaction may declare (EIP-7825) unless the chain says otherwise."""
 
 ReadCallback: TypeAlias = Callable[[list[bytes]], list[bytes | None]]
 """Values of state keys (vm/schema.py), in order; None where the store has no such key. Called in
@@ -165,11 +165,11 @@ class Transaction:
     def __eq__(self, other: object, /) -> bool: ...
 
 def decode(
-    raws: Sequence[bytes], chain_id: int, *, impersonated: bool = False
+    raws: Sequence[bytes], chain_id: int, gas_cap: int | None = None, *, impersonated: bool = False
 ) -> list[Transaction | tuple[str, str]]:
     """Decode, recover and statically check transactions in parallel; `(code, message)` for a bad one.
 
-    Only canonical encodings pass. Whatever this returns as `Transaction` is valid in some state of this
+    `gas_cap`: what one may declare; None for those that stand in a block. Only canonical encodings pass. Whatever this returns as `Transaction` is valid in some state of this
     chain. Codes: tx.malformed, tx.type_not_supported (blob, system and unknown types), tx.unprotected
     (legacy without EIP-155), tx.wrong_chain, tx.bad_signature (includes high s), tx.nonce_overflow
     (2**64-1), tx.intrinsic_gas, tx.floor_gas, tx.gas_cap, tx.init_code_size, tx.priority_above_fee_cap,
@@ -235,13 +235,14 @@ class Rules:
         on_chain_mac_limit: int = 50_000_000,
         neuron_mac_limit: int = ...,
         infer_opcode: int | None = None,
+        transaction_gas_cap: int = 16_777_216,
         l1_info: bytes | None = None,
     ) -> Self:
         """`infer_mac_gas`: gas per 1,000 MACs; `infer_byte_gas`: gas per byte of a record (neuron tier).
 
         `infer_record_overhead`: bytes of a record besides its output. MAC limits are per block and lane.
         `infer_opcode`: byte that Osaka leaves unassigned (0xb0), or None to leave the opcode off.
-        `l1_info`: the contract whose storage says what a byte on Bitcoin costs; None: bytes are free.
+        `transaction_gas_cap`: what estimates try at most. `l1_info`: the contract whose storage says what a byte on Bitcoin costs; None: bytes are free.
         """
 
     chain_id: Final[int]
@@ -254,6 +255,7 @@ class Rules:
     on_chain_mac_limit: Final[int]
     neuron_mac_limit: Final[int]
     infer_opcode: Final[int | None]
+    transaction_gas_cap: Final[int]
     l1_info: Final[bytes | None]
 
     def infer_gas(self, tier: int, macs: int, max_output: int, argument_bytes: int = 0) -> int:

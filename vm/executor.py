@@ -94,7 +94,12 @@ class Executor:
     def decode(self, raws: Sequence[bytes]) -> "list[Transaction | tuple[str, str]]":
         """Decode transactions and recover their senders; (code, message) for what no state could take."""
         with translated():
-            return _core.decode(list(raws), self.spec.chain_id, impersonated=self.admits_impersonated)
+            return _core.decode(
+                list(raws),
+                self.spec.chain_id,
+                self.spec.transaction_gas,
+                impersonated=self.admits_impersonated,
+            )
 
     def open(
         self,

@@ -5,7 +5,7 @@ from typing import Final
 
 from primitives.ids import Address, Hash32
 from vm import predeploys
-from vm._core import Rules
+from vm._core import TRANSACTION_GAS_CAP, Rules
 from vm.genesis import GenesisSpec
 from vm.types import L1Origin
 
@@ -20,7 +20,7 @@ class InferPrices:
     """Gas for a model call: base + MACs x mac_gas / 1,000, and record bytes x byte_gas on the neuron tier.
 
     What the call hands over comes on top, by the word as for KECCAK256. Chosen so that the largest neuron call,
-    a whole block's lane, fits a transaction's 16,777,216 gas, and a record byte costs what a calldata byte does.
+    a whole block's lane, fits the 16,777,216 gas of a transaction (`check_prices`), and a record byte costs what a calldata byte does.
     """
 
     base_gas: int = 10_000
@@ -33,7 +33,8 @@ class ChainSpec:
     """One chain: `identity` is its configuration's hash, `origin` the L1 block its first block looks back to.
 
     `fee_recipient` is the coinbase of every block: the sequencer's account for priority fees. `infer_opcode`
-    is the byte of the INFER instruction, or None where only the precompile is on. `l1_fee_rate` is what the
+    is the byte of the INFER instruction, or None where only the precompile is on. `transaction_gas` is the most that a
+    transaction may declare. `l1_fee_rate` is what the
     first epoch pays for bytes on Bitcoin, in sats per 1,000 weight units.
     """
 
@@ -44,6 +45,7 @@ class ChainSpec:
     fee_recipient: Address
     gas_limit: int
     base_fee_wei: int
+    transaction_gas: int = TRANSACTION_GAS_CAP
     l1_fee_rate: int = 0
     prices: InferPrices = InferPrices()
     on_chain_macs: int = ON_CHAIN_MACS
@@ -62,5 +64,6 @@ class ChainSpec:
             on_chain_mac_limit=self.on_chain_macs,
             neuron_mac_limit=self.neuron_macs,
             infer_opcode=self.infer_opcode,
+            transaction_gas_cap=self.transaction_gas,
             l1_info=predeploys.L1_INFO,
         )

@@ -25,7 +25,7 @@ _WORDS: Final[dict[str, str]] = {
     "tx.bad_signature": "invalid sender",
     "tx.intrinsic_gas": "intrinsic gas too low",
     "tx.floor_gas": "intrinsic gas too low: insufficient gas for floor data gas cost",
-    "tx.gas_cap": "transaction gas limit too high (cap: 16777216)",
+    "tx.gas_cap": "transaction gas limit too high",
     "tx.init_code_size": "max initcode size exceeded",
     "tx.priority_above_fee_cap": "max priority fee per gas higher than max fee per gas",
     "tx.nonce_too_low": "nonce too low",

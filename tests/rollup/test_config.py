@@ -68,7 +68,7 @@ def test_the_identity_is_fixed():
     bare = regtest_config(START, KEYS, b"\3" * 20)
     execution = Execution(b"\3" * 20, 0, on_chain_macs=1, neuron_macs=2, prices=InferPrices(3, 4, 5))
     kept = replace(bare, genesis=replace(bare.genesis, accounts=()), execution=execution)
-    assert kept.identity.hex() == "b5e4c928a47bc831d7da6c9606dba848d1d139f25e0cc21ed61dcf34104479e5"
+    assert kept.identity.hex() == "72b4746cdced96f5cf23214c8285db1095ed2b5d6b00006d85a633ac02bdeceb"
 
 
 def test_the_presets_hold():
@@ -94,6 +94,7 @@ def test_the_presets_hold():
         ({"l1_fee_cap": 24}, "config.l1_fee_cap"),
         ({"block_time_s": 0}, "config.block_time_s"),
         ({"gas_limit": 2**63}, "config.gas_limit"),
+        ({"transaction_gas": 60_000_001}, "config.transaction_gas"),
     ],
 )
 def test_numbers_that_break_a_promise(change, code):
@@ -116,6 +117,9 @@ def test_numbers_that_break_a_promise(change, code):
         ({"execution": replace(CONFIG.execution, fee_recipient=b"")}, "config.fee_recipient"),
         ({"execution": replace(CONFIG.execution, infer_opcode=256)}, "config.infer_opcode"),
         ({"execution": replace(CONFIG.execution, neuron_macs=0)}, "config.execution"),
+        ({"execution": replace(CONFIG.execution, neuron_macs=5_560_000_000)}, "config.prices"),
+        ({"execution": replace(CONFIG.execution, prices=InferPrices(mac_gas=5))}, "config.prices"),
+        ({"parameters": replace(CONFIG.parameters, transaction_gas=12_000_000)}, "config.prices"),
         ({"l1_network": "mainnet", "parameters": MAINNET}, "config.genesis_coin"),
         ({"limits": Limits(open_channels=0)}, "limits.open_channels"),
         ({"limits": Limits(channel_frames=65_536)}, "limits.count"),
@@ -145,7 +149,7 @@ def test_no_neuron_counts_as_staked_outside_regtest():
         (lambda it: it["genesis_part"].update(chain_id=5), "config.identity"),
         (lambda it: it.pop("identity"), "config.malformed"),
         (lambda it: it["genesis_part"].update(extra=1), "config.malformed"),
-        (lambda it: it["genesis_part"].update(version=1, another_key=[]), "config.version"),
+        (lambda it: it["genesis_part"].update(version=2, another_key=[]), "config.version"),
         (lambda it: it["genesis_part"].update(version="0"), "config.malformed"),
         (lambda it: it["genesis_part"].pop("version"), "config.malformed"),
         (lambda it: it["genesis_part"].update(chain_id=1.5), "config.malformed"),

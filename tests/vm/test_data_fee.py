@@ -213,3 +213,18 @@ def test_records_count_as_charged(world):
     record = world.record(bytes(64))
     assert charged_bytes([data]) == data_size(raw)
     assert charged_bytes([replace(data, records=(record,))]) == data_size(raw) + 128 + len(record.output)
+
+
+def test_the_gas_of_a_transaction_is_the_chains():
+    """What a transaction may declare is a parameter; what stands in a block is read by nobody's cap."""
+    world = World(spec=chain_spec(transaction_gas=50_000))
+    fits, above = world.alice.sign(to=TO, gas=50_000), world.alice.sign(to=TO, gas=50_001)
+    block = world.run(fits, above)
+    assert [(each.kind, each.code) for each in block.outcomes] == [
+        ("included", ""),
+        ("skipped", "tx.gas_cap"),
+    ]
+    view = world.executor.view(1)
+    message = _core.Message(to=predeploys.CREATE2_DEPLOYER, input=bytes(32) + b"\x5b" * 500, gas_limit=10**6)
+    gas, result = world.executor.simulator.estimate_gas(view, message)
+    assert (gas, result.kind) == (None, "halt")  # 53,000 and more

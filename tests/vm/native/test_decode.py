@@ -20,7 +20,7 @@ TO = b"\x77" * 20
 
 def refusal(raw: bytes, chain_id: int = CHAIN_ID) -> str:
     """Return the code with which `raw` is refused."""
-    answer = _core.decode([raw], chain_id)[0]
+    answer = _core.decode([raw], chain_id, 2**24)[0]
     assert isinstance(answer, tuple), answer
     return answer[0]
 

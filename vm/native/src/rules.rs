@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use revm::bytecode::opcode::OpCode;
 
 use crate::convert::Addr;
+use crate::exec::evm::TRANSACTION_GAS_CAP;
 use crate::infer::host::Tier;
 use crate::plain::Plain;
 
@@ -41,6 +42,9 @@ pub(crate) struct Rules {
     pub(crate) infer_opcode: Option<u8>,
     /// Plain Ethereum's rules instead of this chain's.
     pub(crate) plain: Option<Plain>,
+    /// The most gas one user transaction may declare.
+    #[pyo3(get)]
+    pub(crate) transaction_gas_cap: u64,
     /// The contract that holds what a byte on Bitcoin costs; None: bytes are free.
     pub(crate) l1_info: Option<Address>,
 }
@@ -59,6 +63,7 @@ impl Rules {
             on_chain_mac_limit: 0,
             neuron_mac_limit: 0,
             infer_opcode: None,
+            transaction_gas_cap: TRANSACTION_GAS_CAP,
             l1_info: None,
             plain: Some(plain),
         }
@@ -102,7 +107,7 @@ impl Rules {
     #[pyo3(signature = (
         *, chain_id, fee_vault, protocol_pool, infer_base_gas, infer_mac_gas, infer_byte_gas,
         infer_record_overhead = 128, on_chain_mac_limit = 50_000_000, neuron_mac_limit = 4_000_000_000,
-        infer_opcode = None, l1_info = None
+        infer_opcode = None, transaction_gas_cap = TRANSACTION_GAS_CAP, l1_info = None
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python")]
     fn new(
@@ -116,6 +121,7 @@ impl Rules {
         on_chain_mac_limit: u64,
         neuron_mac_limit: u64,
         infer_opcode: Option<u8>,
+        transaction_gas_cap: u64,
         l1_info: Option<Addr>,
     ) -> PyResult<Self> {
         if let Some(byte) = infer_opcode
@@ -135,6 +141,7 @@ impl Rules {
             neuron_mac_limit,
             infer_opcode,
             plain: None,
+            transaction_gas_cap,
             l1_info: l1_info.map(|address| address.0),
         })
     }

@@ -168,6 +168,11 @@ impl Simulation {
         }
     }
 
+    /// The most gas a transaction may declare.
+    pub(crate) fn transaction_gas_cap(&self) -> u64 {
+        self.rules.transaction_gas_cap
+    }
+
     /// What the message would pay for its bytes on Bitcoin; nothing where nobody pays for gas.
     pub(crate) fn data_fee(&self, snapshot: &Snapshot) -> Result<U256> {
         if self.tx.gas_price == 0 {

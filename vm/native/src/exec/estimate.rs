@@ -4,7 +4,6 @@ use alloy_primitives::U256;
 use pyo3::prelude::*;
 
 use super::call::{AccountOverride, CallResult, Message, Simulation, simulation};
-use super::evm::TRANSACTION_GAS_CAP;
 use crate::env::BlockEnv;
 use crate::error::Result;
 use crate::infer::host::Host;
@@ -71,7 +70,7 @@ fn estimate(
 
 /// The most gas that the message, the block, the cap and the sender's balance allow.
 fn affordable(simulation: &Simulation, snapshot: &Snapshot) -> Result<u64> {
-    let most = simulation.gas_limit.min(TRANSACTION_GAS_CAP);
+    let most = simulation.gas_limit.min(simulation.transaction_gas_cap());
     if simulation.tx.gas_price == 0 {
         return Ok(most);
     }

@@ -25,7 +25,7 @@ use crate::state::reader::Reader;
 /// The rules of Ethereum that the chain follows.
 pub(crate) const SPEC: SpecId = SpecId::OSAKA;
 
-/// The most gas one user transaction may declare (EIP-7825); checked when it is decoded.
+/// The most gas one user transaction may declare (EIP-7825) unless the chain says otherwise.
 pub(crate) const TRANSACTION_GAS_CAP: u64 = 1 << 24;
 
 pub(crate) type Context = RevmContext<revm::context::BlockEnv, TxEnv, CfgEnv, Reader, Journal<Reader>, Lane>;

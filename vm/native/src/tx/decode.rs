@@ -14,7 +14,7 @@ use revm::handler::validation::validate_initial_tx_gas_with_gas_params;
 use super::signature::recover;
 use super::size::data_size;
 use super::transaction::Tx;
-use crate::exec::evm::{SPEC, TRANSACTION_GAS_CAP, configuration};
+use crate::exec::evm::{SPEC, configuration};
 
 const LEGACY: u8 = 0;
 const ACCESS_LIST: u8 = 1;
@@ -54,9 +54,10 @@ struct Signature {
 
 /// Decodes one raw transaction, recovers its sender and makes the checks that need no state.
 ///
+/// `gas_cap` is the most gas that it may declare; None for one that stands in a block already.
 /// `impersonated` also admits the ones that a development node's owner sends in anybody's name: r is 0, which no
 /// signature has, and s is the sender.
-pub(crate) fn decode(raw: Bytes, chain_id: u64, impersonated: bool) -> Decoded<Tx> {
+pub(crate) fn decode(raw: Bytes, chain_id: u64, gas_cap: Option<u64>, impersonated: bool) -> Decoded<Tx> {
     let (env, signature, digest) = match raw.first() {
         Some(0xc0..) => decode_legacy(&raw, chain_id)?,
         Some(&(ACCESS_LIST | DYNAMIC_FEE | SET_CODE)) => decode_typed(&raw, chain_id)?,
@@ -64,6 +65,9 @@ pub(crate) fn decode(raw: Bytes, chain_id: u64, impersonated: bool) -> Decoded<T
         None | Some(0x80..=0xbf) => return Err(malformed()),
     };
     let (intrinsic_gas, floor_gas) = check(&env)?;
+    if gas_cap.is_some_and(|cap| env.gas_limit > cap) {
+        return refuse("tx.gas_cap", "it declares more gas than a transaction may");
+    }
     let named = if impersonated { named_sender(&signature) } else { None };
     let recovered = || recover(&digest, signature.odd_y, &signature.r, &signature.s);
     let Some(sender) = named.or_else(recovered) else {
@@ -214,9 +218,6 @@ fn check(env: &TxEnv) -> Decoded<(u64, u64)> {
     }
     if floor > env.gas_limit {
         return refuse("tx.floor_gas", "the gas limit is below the floor for this calldata");
-    }
-    if env.gas_limit > TRANSACTION_GAS_CAP {
-        return refuse("tx.gas_cap", "a transaction may declare 16,777,216 gas");
     }
     Ok((intrinsic, floor))
 }

@@ -39,15 +39,18 @@ pub(crate) struct Transaction(pub(crate) Arc<Tx>);
 
 /// `decode` of `vm/_core.pyi`.
 #[pyfunction]
-#[pyo3(name = "decode", signature = (raws, chain_id, *, impersonated = false))]
+#[pyo3(name = "decode", signature = (raws, chain_id, gas_cap = None, *, impersonated = false))]
 pub(crate) fn decode_many(
     py: Python<'_>,
     raws: Vec<PyBackedBytes>,
     chain_id: u64,
+    gas_cap: Option<u64>,
     impersonated: bool,
 ) -> PyResult<Bound<'_, PyList>> {
     let decoded: Vec<_> = py.detach(|| {
-        let one = |raw: &PyBackedBytes| decode::decode(Bytes::copy_from_slice(raw), chain_id, impersonated);
+        let one = |raw: &PyBackedBytes| {
+            decode::decode(Bytes::copy_from_slice(raw), chain_id, gas_cap, impersonated)
+        };
         if raws.len() < 4 { raws.iter().map(one).collect() } else { raws.par_iter().map(one).collect() }
     });
     let list = PyList::empty(py);
