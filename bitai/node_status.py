@@ -20,11 +20,13 @@ from bitai.status import (
     Readiness,
 )
 from bitai.version import VERSION
+from primitives.errors import Rejected
 from primitives.ids import display_hash
 from vm import schema
 from vm.inference.artifact import parse_announcement
 from vm.inference.manifest import Tier
 from vm.registry import read_models
+from vm.system import read_l1_info
 
 if TYPE_CHECKING:
     from bitai.chain import ChainDriver
@@ -234,7 +236,19 @@ class NodeReport:
         ]
         lag = self.lag()
         shown["lag"] = lag
+        shown["data_fee"] = self._data_fee()
         return shown
+
+    def _data_fee(self) -> dict[str, int] | None:
+        """Return what bytes on Bitcoin cost at the head: sats per 1,000 weight units, and the scalar in millionths."""
+        if self.driver is None:
+            return None
+        executor = self.driver.executor
+        try:
+            info = read_l1_info(executor.view(executor.head.number).storage)
+        except Rejected:  # the head left the chain this very moment
+            return None
+        return {"rate": info.fee_rate, "scalar": info.fee_scalar}
 
     def anchor(self, number: int) -> dict[str, Any] | None:
         """Return where a block stands on Bitcoin."""

@@ -29,7 +29,13 @@ OWN: Final = (
         "Heads, Bitcoin's tip, batcher, neurons, children: what the status page shows",
         (),
         record(
-            {"l1": record(), "heads": record(), "models": array(record()), "neurons": array(record())},
+            {
+                "l1": record(),
+                "heads": record(),
+                "models": array(record()),
+                "neurons": array(record()),
+                "data_fee": nullable(record()),
+            },
             lag=INTEGER,
         ),
         (),

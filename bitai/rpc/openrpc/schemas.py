@@ -222,7 +222,17 @@ SCHEMAS: Final[dict[str, Schema]] = {
         transactions=array({"anyOf": [HASH, ref("Transaction")]}),
         **_HEADER,
     ),
-    "Receipt": record({"depositNonce": QUANTITY, "depositReceiptVersion": QUANTITY}, **_RECEIPT),
+    "Receipt": record(
+        {
+            "depositNonce": QUANTITY,
+            "depositReceiptVersion": QUANTITY,
+            "l1Fee": QUANTITY,
+            "l1GasUsed": QUANTITY,
+            "l1GasPrice": QUANTITY,
+            "l1FeeScalar": STRING,
+        },
+        **_RECEIPT,
+    ),
     "Simulation": record(
         {"validation": BOOLEAN, "traceTransfers": BOOLEAN, "returnFullTransactions": BOOLEAN},
         blockStateCalls=array(
