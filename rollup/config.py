@@ -237,7 +237,9 @@ def _check_prices(execution: Execution, parameters: Parameters) -> None:
     macs = max(execution.on_chain_macs, execution.neuron_macs)
     largest = prices.base_gas + -(-macs * prices.mac_gas // 1_000) + RECORD_BYTES * prices.byte_gas
     if largest + CALLING_GAS > parameters.transaction_gas:
-        raise _refusal("prices", f"the largest model call, {largest} gas, and what calls it fit a transaction")
+        raise _refusal(
+            "prices", f"the largest model call, {largest} gas, and what calls it fit a transaction"
+        )
 
 
 def _check_no_gifts(genesis: GenesisSpec) -> None:
@@ -317,7 +319,9 @@ def _check_version(value: object) -> None:
         raise ConfigError(
             "config.version",
             "the rollup configuration is of a version that this release cannot read",
-            fix="update bitai-node to a newer release" if version > CONFIG_VERSION else "start the chain anew",
+            fix="update bitai-node to a newer release"
+            if version > CONFIG_VERSION
+            else "start the chain anew",
             version=version,
             known=CONFIG_VERSION,
         )

@@ -169,7 +169,8 @@ def decode(
 ) -> list[Transaction | tuple[str, str]]:
     """Decode, recover and statically check transactions in parallel; `(code, message)` for a bad one.
 
-    `gas_cap`: what one may declare; None for those that stand in a block. Only canonical encodings pass. Whatever this returns as `Transaction` is valid in some state of this
+    `gas_cap`: what one may declare; None for those that stand in a block.
+    Only canonical encodings pass. Whatever this returns as `Transaction` is valid in some state of this
     chain. Codes: tx.malformed, tx.type_not_supported (blob, system and unknown types), tx.unprotected
     (legacy without EIP-155), tx.wrong_chain, tx.bad_signature (includes high s), tx.nonce_overflow
     (2**64-1), tx.intrinsic_gas, tx.floor_gas, tx.gas_cap, tx.init_code_size, tx.priority_above_fee_cap,
@@ -242,7 +243,8 @@ class Rules:
 
         `infer_record_overhead`: bytes of a record besides its output. MAC limits are per block and lane.
         `infer_opcode`: byte that Osaka leaves unassigned (0xb0), or None to leave the opcode off.
-        `transaction_gas_cap`: what estimates try at most. `l1_info`: the contract whose storage says what a byte on Bitcoin costs; None: bytes are free.
+        `transaction_gas_cap`: what estimates try at most.
+        `l1_info`: the contract whose storage says what a byte on Bitcoin costs; None: bytes are free.
         """
 
     chain_id: Final[int]

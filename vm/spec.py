@@ -20,7 +20,8 @@ class InferPrices:
     """Gas for a model call: base + MACs x mac_gas / 1,000, and record bytes x byte_gas on the neuron tier.
 
     What the call hands over comes on top, by the word as for KECCAK256. Chosen so that the largest neuron call,
-    a whole block's lane, fits the 16,777,216 gas of a transaction (`check_prices`), and a record byte costs what a calldata byte does.
+    a whole block's lane, fits the 16,777,216 gas of a transaction, and a record byte costs what a
+    calldata byte does.
     """
 
     base_gas: int = 10_000
