@@ -7,7 +7,7 @@ from typing import Final
 
 from bitai.evm.forks import GAS_PER_BLOB, BlobSchedule, Fork
 from bitai.evm.refusals import Refusal, Refused
-from bitai.evm.transactions import Fields
+from bitai.evm.transactions import LEGACY, Fields
 from bitai.evm.world import Block, BlockFields, BlockHash, Trace, World, summary_line
 from primitives import rlp
 from vm import _core
@@ -123,7 +123,8 @@ def process(
     progress = _Progress()
     if not content.only_transactions:
         _open(block, chain.fork, content)
-    _run_all(block, content.transactions, progress, traces or TraceTo())
+    transactions = [_in_fork(signed, chain.fork) for signed in content.transactions]
+    _run_all(block, transactions, progress, traces or TraceTo())
     if not content.only_transactions:
         _close(block, chain.fork, fields, content)
         if chain.fork.since("Prague"):
@@ -180,6 +181,15 @@ def _open(block: Block, fork: Fork, content: BlockInput) -> None:
         block.executor.system_call(HISTORY, content.parent_hash)
     if fork.since("Cancun") and content.beacon_root is not None:
         block.executor.system_call(BEACON_ROOTS, content.beacon_root)
+
+
+def _in_fork(signed: Signed | Refusal, fork: Fork) -> Signed | Refusal:
+    """Refuse a legacy signature that names a chain where EIP-155 does not hold yet."""
+    if isinstance(signed, Refusal) or signed.fields.type != LEGACY or fork.since("SpuriousDragon"):
+        return signed
+    if signed.fields.chain_id is None:
+        return signed
+    return Refusal("tx.bad_signature", "no signature named a chain before EIP-155")
 
 
 def _run_all(

@@ -34,6 +34,7 @@ ENV = {
     "parentBeaconBlockRoot": "0x" + "11" * 32,
     "withdrawals": [{"index": "0x0", "validatorIndex": "0x0", "address": "0x" + "aa" * 20, "amount": "0x2"}],
 }
+OLD = {**ENV, "currentDifficulty": "0x1"}
 TX = {
     "type": "0x2",
     "nonce": "0x0",
@@ -330,6 +331,22 @@ def test_types_belong_to_forks() -> None:
         transition("--state.fork", "Berlin", env={**ENV, "currentDifficulty": "0x1"}).stdout
     )["result"]["rejected"]
     assert "TYPE_NOT_SUPPORTED" in rejected["error"]
+
+
+def test_signatures_name_a_chain_since_spurious_dragon() -> None:
+    """A legacy transaction signed by EIP-155 is none in a fork that does not know it."""
+    legacy = {name: value for name, value in TX.items() if not name.startswith(("max", "accessList"))}
+    legacy |= {"type": "0x0", "gasPrice": "0x64", "secretKey": TX["secretKey"]}
+    signed = json.loads(transition("--state.fork", "Berlin", txs=[legacy], env=OLD).stdout)
+    assert signed["result"]["rejected"] == []
+    (rejected,) = json.loads(transition("--state.fork", "EIP150", txs=signed["body"], env=OLD).stdout)[
+        "result"
+    ]["rejected"]
+    assert "INVALID_SIGNATURE_VRS" in rejected["error"]
+    assert (
+        json.loads(transition("--state.fork", "EIP150", txs=[legacy], env=OLD).stdout)["result"]["rejected"]
+        == []
+    )
 
 
 def test_coinbase_and_ommers_are_rewarded_before_paris() -> None:

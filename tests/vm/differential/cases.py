@@ -55,11 +55,18 @@ class Case:
         return "0x" + rlp.encode([raw if raw[:1] < b"\x80" else rlp.decode(raw) for raw in raws]).hex()
 
 
-def make_case(seed: int) -> Case:
-    """Return the case of a seed."""
+def make_case(seed: int, fork: str | None = None) -> Case:
+    """Return the case of a seed; without a fork it chooses one."""
     random = Random(seed)
-    fork = random.choices(list(FORKS), list(FORKS.values()))[0]
-    return _Maker(random, fork).case()
+    chosen = random.choices(list(FORKS), list(FORKS.values()))[0]
+    return _Maker(random, fork or chosen).case()
+
+
+def make_old_case(seed: int, fork: str) -> Case:
+    """Return a case of a fork before Berlin: what Berlin has, but only legacy transactions."""
+    case = make_case(seed, "Berlin")
+    legacy = [raw for raw in case.transactions if int(raw[:2], 16) >= 0xC0]
+    return replace(case, fork=fork, transactions=legacy)
 
 
 def _since(fork: str, other: str) -> bool:

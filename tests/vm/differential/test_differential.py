@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.vm.differential.cases import make_case
+from tests.vm.differential.cases import make_case, make_old_case
 from tests.vm.differential.oracle import by_doors, differences
 from tests.vm.differential.shrink import FOUND, keep, load, shrink
 
@@ -37,6 +37,15 @@ def test_ten_thousand_cases(tenth: int) -> None:
     """The same holds for ten thousand."""
     first = 1_000_000 + 1_000 * tenth
     check(range(first, first + 1_000))
+
+
+@pytest.mark.parametrize(
+    "fork", ["Istanbul", "ConstantinopleFix", "Byzantium", "EIP158", "EIP150", "Homestead", "Frontier"]
+)
+def test_older_forks(fork) -> None:
+    """Forks before Berlin agree too, on legacy transactions."""
+    cases = [make_old_case(seed, fork) for seed in range(16)]
+    assert [found for case in cases if case.transactions and (found := differences(case))] == []
 
 
 @pytest.mark.parametrize("path", sorted(FOUND.glob("*.json")), ids=lambda path: path.stem)
