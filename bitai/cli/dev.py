@@ -8,6 +8,7 @@ from bitai.cli.command import NodeCommand, datadir_options, emit
 from bitai.cli.dev_init import init
 from bitai.cli.dev_reset import reset
 from bitai.cli.dev_trace import trace
+from bitai.cli.dev_up import down, env, logs, up
 from bitai.cli.settings import datadir_of
 from primitives.errors import InvalidInput
 
@@ -19,7 +20,7 @@ def dev() -> None:
     """Coins, blocks and reorgs on a regtest node of your own; new projects for it."""
 
 
-for command in (init, reset, trace):
+for command in (init, up, down, env, logs, reset, trace):
     dev.add_command(command)
 
 
