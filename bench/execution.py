@@ -69,16 +69,24 @@ def _beside_bare_revm(
     program = bare.build()
     if program is None:
         return
-    names = {"kept": "revm alone, changes kept in its journal", "committed": "revm alone, changes committed"}
-    quickest = 0.0
+    names = {
+        "kept": "revm alone, changes kept in its journal",
+        "committed": "revm alone, changes committed",
+        "receipted": "revm alone, changes kept, with receipts and blooms",
+    }
+    best = {}
     for name, spent_s in bare.seconds(program, world, transactions).items():
-        rates = tuple(len(transactions) / each for each in spent_s)
-        yield Figure(f"bare_{name}", f"{names[name]}, ERC-20 transfers", "tx/s", rates)
-        quickest = max(quickest, *rates)
-    share = tuple(100 * sample.per_core_second / quickest for sample in samples)
-    yield Figure(
-        "core_share", "core, ERC-20 transfers, as a share of the quicker one's best", "%", share, aim=90
-    )
+        figure = Figure(
+            f"bare_{name}",
+            f"{names[name]}, ERC-20 transfers",
+            "tx/s",
+            tuple(len(transactions) / each for each in spent_s),
+        )
+        best[name] = figure.best
+        yield figure
+    for key, name, aim in (("core_share", "receipted", 90), ("core_share_kept", "kept", None)):
+        share = tuple(100 * sample.per_core_second / best[name] for sample in samples)
+        yield Figure(key, f"core, ERC-20 transfers, as a share of {names[name]}", "%", share, aim=aim)
 
 
 def _run_rounds(executor: Executor, transactions: Sequence["_core.Transaction"]) -> tuple[list[Sample], int]:

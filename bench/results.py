@@ -83,7 +83,11 @@ def write_results(results: Results) -> Path:
     for part in ORDER:
         lines += _table(part, results.parts.get(part, []))
     found = {figure.key: number(figure.judged) for part in results.parts.values() for figure in part}
-    reading = re.sub(r"\{(\w+)\}", lambda match: found[match[1]], (HERE / "reading.md").read_text().strip())
+    reading = re.sub(
+        r"\{(\w+)\}",
+        lambda match: found.get(match[1], "(not measured)"),
+        (HERE / "reading.md").read_text().strip(),
+    )
     path = HERE / "RESULTS.md"
     path.write_text("\n".join([*lines, "", reading, ""]))
     return path

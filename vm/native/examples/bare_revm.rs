@@ -7,11 +7,13 @@
 //!
 //! Runs the block several times over a database in memory and prints, a line a round, the nanoseconds of processor time
 //! that it took: `kept` with all changes left in revm's journal until the block ends, as the core does, `committed` with
-//! each transaction's changes put into the database. No receipts, no blooms, no fees but Ethereum's.
+//! each transaction's changes put into the database, `receipted` as `kept` and with what any node must make of it:
+//! receipts with their blooms. No fees but Ethereum's.
 
 use std::io::Read as _;
 use std::str::FromStr;
 
+use alloy_primitives::{Bloom, Log};
 use revm::bytecode::Bytecode;
 use revm::context::{BlockEnv, CfgEnv, Context, TxEnv};
 use revm::database::{CacheDB, EmptyDB};
@@ -89,19 +91,44 @@ fn processor_ns() -> u64 {
     text.split(' ').next().expect("three numbers").parse().expect("a number")
 }
 
-fn run(db: &Memory, transactions: &[TxEnv], committing: bool) -> u64 {
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    Kept,
+    Committed,
+    Receipted,
+}
+
+/// What a receipt's root commits to.
+struct Receipt {
+    cumulative_gas: u64,
+    logs: Vec<Log>,
+    bloom: Bloom,
+}
+
+fn run(db: &Memory, transactions: &[TxEnv], way: Way) -> u64 {
     let mut cfg = CfgEnv::new_with_spec(SpecId::OSAKA).with_chain_id(CHAIN_ID);
     cfg.tx_gas_limit_cap = Some(u64::MAX);
     let block = BlockEnv { gas_limit: BLOCK_GAS, basefee: BASE_FEE, ..BlockEnv::default() };
     let context = Context::mainnet().with_db(db.clone()).with_cfg(cfg).with_block(block);
     let mut evm = context.build_mainnet();
     let transactions = transactions.to_vec();
+    let (mut receipts, mut cumulative_gas) = (Vec::new(), 0);
     let started = processor_ns();
     for tx in transactions {
-        let result = if committing { evm.transact_commit(tx) } else { evm.transact_one(tx) };
-        assert!(result.expect("a valid transaction").is_success(), "a transfer failed");
+        let result = if way == Way::Committed { evm.transact_commit(tx) } else { evm.transact_one(tx) };
+        let result = result.expect("a valid transaction");
+        assert!(result.is_success(), "a transfer failed");
+        if way == Way::Receipted {
+            cumulative_gas += result.tx_gas_used();
+            let logs = result.into_logs();
+            receipts.push(Receipt { cumulative_gas, bloom: logs.iter().collect(), logs });
+        }
     }
-    processor_ns() - started
+    let spent = processor_ns() - started;
+    for receipt in &receipts {
+        assert!(receipt.cumulative_gas > 0 && !receipt.logs.is_empty() && !receipt.bloom.is_zero());
+    }
+    spent
 }
 
 fn main() {
@@ -109,8 +136,9 @@ fn main() {
     std::io::stdin().read_to_string(&mut input).expect("text");
     let (db, transactions) = read(&input);
     for _ in 0..ROUNDS {
-        for (name, committing) in [("kept", false), ("committed", true)] {
-            println!("{name} {}", run(&db, &transactions, committing));
+        let ways = [("kept", Way::Kept), ("committed", Way::Committed), ("receipted", Way::Receipted)];
+        for (name, way) in ways {
+            println!("{name} {}", run(&db, &transactions, way));
         }
     }
 }
