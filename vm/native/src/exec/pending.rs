@@ -214,8 +214,9 @@ fn run_system(evm: &mut Evm, progress: &mut Progress, tx: &SystemTransaction) ->
 /// Puts a transaction before the EVM, with what this chain knows of it beside.
 pub(crate) fn prepare(context: &mut Context, tx: &Tx, price: DataPrice) {
     context.tx = tx.env.clone();
-    // Whom a development node's owner impersonates may be a contract; a signature's r is never 0.
-    context.cfg.disable_eip3607 = tx.r.is_zero();
+    // Whom a development node's owner impersonates may be a contract; a signature's r is never 0. Plain transactions
+    // are made from their fields, without a signature.
+    context.cfg.disable_eip3607 = tx.r.is_zero() && context.chain.rules.plain.is_none();
     context.chain.turn.data = price.charge(tx.data_size);
 }
 
