@@ -13,7 +13,15 @@ from typing import Final, TypeVar
 from bench import bare
 from bench.measuring import Figure, Sample, core_rate, rate, timed
 from bench.workload import coin_transfers, token_transfers
-from bench.world import TOKEN_ADDRESS, World, decode_all, disk_store, make_world, open_executor
+from bench.world import (
+    TOKEN_ADDRESS,
+    World,
+    decode_all,
+    disk_store,
+    history_beside,
+    make_world,
+    open_executor,
+)
 from bitai.decode_ahead import DecodeAhead
 from vm import _core
 from vm.builder import BlockBuilder
@@ -148,7 +156,8 @@ def measure_full(world: World) -> Iterator[Figure]:
                 for _ in range(FULL_BLOCKS)
             ]
 
-        samples = [timed(partial(_run_blocks, executor, blocks())) for _ in range(FULL_ROUNDS + 1)][1:]
+        with history_beside(executor):
+            samples = [timed(partial(_run_blocks, executor, blocks())) for _ in range(FULL_ROUNDS + 1)][1:]
         yield rate("full_erc20", "full, ERC-20 transfers, the next block decoded ahead", samples, aim=12_000)
         yield Figure(
             "full_erc20_core",
@@ -156,6 +165,7 @@ def measure_full(world: World) -> Iterator[Figure]:
             "tx/s",
             tuple(sample.per_core_second for sample in samples),
         )
+        # Here history is written between the stages, so that each is told for itself.
         yield from _stages(executor, [raws for _ in range(2) for raws in blocks()])
         executor.close()
 
@@ -190,6 +200,7 @@ def _stages(executor: Executor, blocks: Sequence[Sequence[bytes]]) -> Iterator[F
         stage("execute", partial(_add, builder, decoded))
         executed = stage("seal: state root, receipts, undo data", builder.seal)
         stage("commit: rows, one synced write", partial(executor.commit, executed))
+        stage("history: former values by key, beside the chain", executor.history.step)
     for name, values in spent.items():
         key = "stage_" + name.split(":")[0].split(",")[0]
         yield Figure(key, f"full, of which {name}", "us a tx", tuple(values), low_is_good=True)

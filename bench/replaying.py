@@ -15,7 +15,7 @@ from bench.execution import BLOCK_TRANSACTIONS
 from bench.measuring import Figure, Sample, rate, timed
 from bench.sequencing import BenchSequencer
 from bench.workload import token_transfers
-from bench.world import TOKEN_ADDRESS, World, disk_store, open_executor
+from bench.world import TOKEN_ADDRESS, World, disk_store, history_beside, open_executor
 from bitai.replay import ExecutorRunner, replay_chain
 from tests.functional.harness import CallFailed, NodeProcess, full_node, wait_until
 
@@ -51,7 +51,8 @@ def _replay(world: World, made: BenchSequencer) -> Sample:
             replay_chain(world.config, made.bitcoin.blocks, ExecutorRunner(executor, store))
             return CHANNELS * CHANNEL_BLOCKS * BLOCK_TRANSACTIONS
 
-        sample = timed(work)
+        with history_beside(executor):
+            sample = timed(work)
         assert executor.head.hash == made.executor.head.hash, "replayed another chain"
         executor.close()
     return sample

@@ -1,5 +1,6 @@
 """Write bench/RESULTS.md: what was measured in tables, and reading.md with the figures filled in."""
 
+import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from typing import Final
 from bench.measuring import Figure, load_average
 
 HERE: Final = Path(__file__).resolve().parent
+GROWTH: Final = HERE / "growth.json"
 TITLES: Final = {
     "core": "Execution alone (core)",
     "full": "Whole blocks (full)",
@@ -82,6 +84,7 @@ def write_results(results: Results) -> Path:
     ]
     for part in ORDER:
         lines += _table(part, results.parts.get(part, []))
+    lines += _growth()
     found = {figure.key: number(figure.judged) for part in results.parts.values() for figure in part}
     reading = re.sub(
         r"\{(\w+)\}",
@@ -108,4 +111,37 @@ def _table(part: str, figures: list[Figure]) -> list[str]:
             str(len(figure.values)),
         ]
         lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _growth() -> list[str]:
+    """Tell what bench/growth.py measured last, on the machine that it names."""
+    if not GROWTH.exists():
+        return []
+    known = json.loads(GROWTH.read_text())
+    lines = [
+        "",
+        "## As state and history grow",
+        "",
+        f"By `python -m bench.growth`, on {known['machine']}.",
+        "",
+    ]
+    lines += [
+        "| accounts and balances | a transfer, best block | median block | execute | seal | commit | disk | load |",
+        "|---:|---:|---:|---:|---:|---:|---:|---|",
+    ]
+    for row in known["sizes"]:
+        costs = (row[name] for name in ("best", "median", "execute", "seal", "commit"))
+        cells = [f"{row['accounts']:,}", *(f"{number(cost)} us" for cost in costs)]
+        lines.append("| " + " | ".join([*cells, f"{row['disk'] / 2**20:,.0f} MiB", row["load"]]) + " |")
+    lines += [
+        "",
+        "| blocks below the head | open the state | balance | call | proof |",
+        "|---:|---:|---:|---:|---:|",
+    ]
+    for row in known["ages"]:
+        costs = (row[name] for name in ("open", "balance", "call", "proof"))
+        lines.append(
+            "| " + " | ".join([f"{row['depth']:,}", *(f"{number(cost)} ms" for cost in costs)]) + " |"
+        )
     return lines

@@ -5,10 +5,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import TYPE_CHECKING, Final
 
 from bench.workload import TOKEN, Signer, balance_slot, make_holders, make_signers
 from bitai.adapters.leveldb import LevelStore
+from bitai.history_keeper import HistoryKeeper
 from primitives.curve import address_of, xonly_public_key
 from primitives.hashes import sha256, sha256d
 from primitives.ids import Address, L1Hash
@@ -88,3 +90,16 @@ def disk_store() -> Iterator[LevelStore]:
     """Open a new database on this machine's disk for a while."""
     with TemporaryDirectory(prefix="bitai-bench-") as folder, LevelStore(Path(folder) / "chain") as store:
         yield store
+
+
+@contextmanager
+def history_beside(executor: Executor) -> Iterator[None]:
+    """Write history on a thread of its own, as a node does."""
+    keeper = HistoryKeeper(executor.history, kept_blocks=None)
+    thread = Thread(target=keeper.follow)
+    thread.start()
+    try:
+        yield
+    finally:
+        keeper.stop()
+        thread.join()

@@ -30,7 +30,6 @@ class HistoryKeeper:
 
     async def run(self) -> None:
         """Follow until cancelled; raises what writing raises, for then the node must stop."""
-        self._history.on_growth = self._grown.set
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="history") as thread:
             work = asyncio.get_running_loop().run_in_executor(thread, self.follow)
             try:
@@ -40,6 +39,7 @@ class HistoryKeeper:
 
     def follow(self) -> None:
         """Write and sweep until `stop`."""
+        self._history.on_growth = self._grown.set
         while not self._stop.is_set():
             while not self._stop.is_set() and self._history.step():
                 pass

@@ -589,6 +589,12 @@ def merge_undo(earlier: bytes, later: bytes) -> bytes:
 def decode_undo(blob: bytes) -> list[tuple[bytes, bytes | None]]:
     """Writes that take the state back to before the block, sorted by key; None deletes."""
 
+def history_rows(undo: bytes, number: int) -> tuple[list[tuple[bytes, bytes]], int]:
+    """Undo data of block `number` as rows of the history (docs/spec/state.md), and the sum of their CRC-32.
+
+    A row is (`h` | length 1 | state key | number 8, former value or empty); code, named by its hash, has none.
+    """
+
 def decode_receipts(blob: bytes) -> list[Receipt]:
     """Read back `SealedBlock.receipts_blob`."""
 

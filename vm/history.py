@@ -12,16 +12,15 @@ from collections.abc import Callable
 from itertools import islice, takewhile
 from threading import Lock
 from typing import Final, NamedTuple
-from zlib import crc32
 
 from primitives.codec import Reader, Writer
 from primitives.errors import InvariantViolation
 from vm import schema
-from vm._core import decode_undo
+from vm._core import decode_undo, history_rows
 from vm.chain import Chain, Rows
 from vm.core_errors import translated
 from vm.schema import BlockId
-from vm.store import KeyValueStore, Snapshot, Write, WriteBatch
+from vm.store import KeyValueStore, Snapshot, WriteBatch
 
 MAX_LAG: Final = 4
 """Blocks that may wait for their history rows; whoever commits beyond that writes them first. Each waiting block is
@@ -100,11 +99,14 @@ class History:
                 raise InvariantViolation(
                     "store.corrupt", "the undo data of a block is missing", number=number
                 )
-            rows = history_rows(undo, number)
+            with translated():
+                rows, total = history_rows(undo, number)
             for start in range(0, len(rows), WRITE_ROWS):
-                self._store.write(WriteBatch(rows[start : start + WRITE_ROWS]), sync=False)
+                self._store.write(WriteBatch([*rows[start : start + WRITE_ROWS]]), sync=False)
             done = WriteBatch()
-            done.put(schema.history_sum_key(number), schema.encode_history_sum(sum_of(rows)))
+            done.put(
+                schema.history_sum_key(number), schema.encode_history_sum(schema.HistorySum(len(rows), total))
+            )
             done.put(schema.META_HISTORY, schema.encode_block_id(BlockId(number, block_hash)))
             self._store.write(done, sync=False)
             return True
@@ -117,7 +119,9 @@ class History:
         for number in range(above + 1, indexed.number + 2):  # of the one after, some rows may be there
             undo = self._store.get(schema.undo_key(number))
             if undo is not None:
-                batch.writes += [(key, None) for key, _ in history_rows(undo, number)]
+                with translated():
+                    rows, _ = history_rows(undo, number)
+                batch.writes += [(key, None) for key, _ in rows]
                 batch.delete(schema.history_sum_key(number))
         if indexed.number > above:
             block_hash = self._chain.block_hash(above)
@@ -208,22 +212,6 @@ def undo_overlay(rows: Rows, number: int, head: int) -> dict[bytes, bytes | None
         with translated():
             overlay.update(decode_undo(undo))
     return overlay
-
-
-def history_rows(undo: bytes, number: int) -> list[Write]:
-    """Return the rows that keep a block's undo data by key; code, which its hash names, never changes."""
-    place, prefix = schema.encode_number(number), schema.history_prefix
-    with translated():
-        return [
-            (prefix(key) + place, value or b"")
-            for key, value in decode_undo(undo)
-            if key[:1] != schema.CODE_PREFIX
-        ]
-
-
-def sum_of(rows: list[Write]) -> schema.HistorySum:
-    """Return the sum over a block's history rows."""
-    return schema.HistorySum(len(rows), sum(crc32(key + (value or b"")) for key, value in rows))
 
 
 def read_marks(rows: Rows) -> HistoryMarks:

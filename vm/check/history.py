@@ -6,12 +6,12 @@ from zlib import crc32
 from primitives import rlp
 from primitives.errors import BitaiError, InvalidInput
 from vm import schema
-from vm._core import EMPTY_ROOT, Header, keccak256
+from vm._core import EMPTY_ROOT, CoreError, Header, history_rows, keccak256
 from vm.chain import Chain
 from vm.check.fault import HARMLESS, OLD_STATES, REBUILD, Fault, Findings, Tick
 from vm.check.state import ACCOUNT, NODE, SLOT, STORAGE_NODE, read_account
 from vm.check.tries import Child, Leaf, Path, nibbles_of, parts_of
-from vm.history import PastRows, history_rows, read_marks, read_sweep
+from vm.history import PastRows, read_marks, read_sweep
 from vm.store import Snapshot
 
 KINDS = (ACCOUNT, SLOT, NODE, STORAGE_NODE)
@@ -29,8 +29,8 @@ def check_undo(rows: Snapshot, head: int, sample: int) -> Findings:
             yield Fault("undo.missing", key, f"block {number} cannot be taken back", REBUILD)
             continue
         try:
-            former = history_rows(undo, number)
-        except BitaiError as error:
+            former, _ = history_rows(undo, number)
+        except CoreError as error:
             yield Fault("undo.malformed", key, f"block {number}: {error.message}", REBUILD)
             continue
         yield Tick("undo data", len(former))

@@ -94,6 +94,7 @@ fn add_functions(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(block::undo::decode_undo, module)?)?;
     module.add_function(wrap_pyfunction!(block::edit::edit_state, module)?)?;
     module.add_function(wrap_pyfunction!(block::edit::merge_undo, module)?)?;
+    module.add_function(wrap_pyfunction!(block::history::history_rows, module)?)?;
     module.add_function(wrap_pyfunction!(block::receipt::decode_receipts, module)?)?;
     module.add_function(wrap_pyfunction!(block::bloom::logs_bloom, module)?)?;
     module.add_function(wrap_pyfunction!(block::records::records_root, module)?)?;

@@ -4,6 +4,7 @@ pub(crate) mod bloom;
 pub(crate) mod edit;
 pub(crate) mod genesis;
 pub(crate) mod header;
+pub(crate) mod history;
 pub(crate) mod receipt;
 pub(crate) mod records;
 pub(crate) mod sealed;

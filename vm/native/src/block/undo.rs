@@ -48,9 +48,10 @@ fn put(out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
     }
 }
 
-type Entry<'a> = (&'a [u8], Option<&'a [u8]>);
+/// A key and its former value.
+pub(super) type Entry<'a> = (&'a [u8], Option<&'a [u8]>);
 
-fn decode(blob: &[u8]) -> Result<Vec<Entry<'_>>> {
+pub(super) fn decode(blob: &[u8]) -> Result<Vec<Entry<'_>>> {
     let malformed = || Failure::new("undo.malformed", "not undo data");
     let mut rest = blob.strip_prefix(&[VERSION]).ok_or_else(malformed)?;
     let mut entries = Vec::new();
