@@ -1,7 +1,7 @@
 """Checks receipts: what the header commits to, and what they say besides against the transactions themselves."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from primitives import rlp
 from primitives.errors import InvalidInput
@@ -20,6 +20,9 @@ from vm._core import (
 )
 from vm.check.fault import REBUILD, Fault
 
+WEI_PER_UNIT: Final = 10
+"""Of one byte at a rate of 1 sat per 1,000 weight units and a scalar of one millionth."""
+
 
 class _Facts(NamedTuple):
     """What a receipt says of its transaction that no root commits to."""
@@ -28,6 +31,8 @@ class _Facts(NamedTuple):
     to: bytes | None
     effective_gas_price: int
     contract_address: bytes | None
+    paid: tuple[int, int]
+    """Bytes on Bitcoin and what they cost."""
 
 
 def check_receipts(
@@ -48,11 +53,20 @@ def check_receipts(
     except (CoreError, InvalidInput) as error:
         yield Fault("body.malformed", schema.body_key(number), f"block {number}: {error}", REBUILD)
         return
-    told = [
-        _Facts(each.sender, each.to, each.effective_gas_price, each.contract_address) for each in receipts
-    ]
+    told = [_told(each) for each in receipts]
     if told != expected:
         yield Fault("receipts.wrong_facts", key, f"block {number}: facts of other transactions", REBUILD)
+
+
+def _told(receipt: Receipt) -> _Facts:
+    """Return what a receipt says."""
+    return _Facts(
+        receipt.sender,
+        receipt.to,
+        receipt.effective_gas_price,
+        receipt.contract_address,
+        (receipt.data_size, receipt.data_fee),
+    )
 
 
 def _facts(raws: Sequence[bytes], receipts: Sequence[Receipt], base_fee: int) -> Iterator[_Facts]:
@@ -63,13 +77,21 @@ def _facts(raws: Sequence[bytes], receipts: Sequence[Receipt], base_fee: int) ->
         if raw[0] == SYSTEM_TRANSACTION_TYPE:
             system = SystemTransaction.decode(raw)
             nonce = receipt.deposit_nonce or 0
-            yield _Facts(system.sender, system.to, 0, _created(system.sender, system.to, nonce, receipt))
+            made = _created(system.sender, system.to, nonce, receipt)
+            yield _Facts(system.sender, system.to, 0, made, (0, 0))
             continue
         user = next(decoded)
         if isinstance(user, tuple):
             raise InvalidInput(*user)
         price = user.effective_gas_price(base_fee)
-        yield _Facts(user.sender, user.to, price, _created(user.sender, user.to, user.nonce, receipt))
+        made = _created(user.sender, user.to, user.nonce, receipt)
+        yield _Facts(user.sender, user.to, price, made, _paid(user.data_size, receipt))
+
+
+def _paid(size: int, receipt: Receipt) -> tuple[int, int]:
+    """Return the size, and the fee at the price that the receipt names; where bytes are free the size may miss."""
+    fee = size * receipt.data_rate * receipt.data_scalar * WEI_PER_UNIT
+    return (size, fee) if fee or receipt.data_size else (0, 0)
 
 
 def _created(sender: bytes, to: bytes | None, nonce: int, receipt: Receipt) -> bytes | None:
