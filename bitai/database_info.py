@@ -35,6 +35,8 @@ TABLES: Final = {
     b"P": "waiting transactions",
     b"V": "evidence",
     b"L": "statements heard",
+    b"F": "filters",
+    b"X": "edits",
 }
 
 

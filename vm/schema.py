@@ -58,7 +58,7 @@ UNDO_PREFIX: Final = b"U"
 HISTORY_PREFIX: Final = b"h"
 HISTORY_SUM_PREFIX: Final = b"k"
 CODE_PREFIX: Final = b"c"
-OWNED_ELSEWHERE: Final = (b"D", b"Q", b"P", b"V", b"L")
+OWNED_ELSEWHERE: Final = (b"D", b"Q", b"P", b"V", b"L", b"F", b"X")
 ARTIFACT_PREFIX: Final = b"W"
 
 
