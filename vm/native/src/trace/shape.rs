@@ -142,7 +142,6 @@ fn parity(
     before: &Before<'_>,
     place: &Place<'_>,
 ) -> Result<Shown> {
-    inspector.set_transaction_gas_limit(ran.tx.gas_limit);
     inspector.set_transaction_caller(ran.tx.caller);
     let mut addresses = noted_addresses(inspector.traces().nodes(), notes);
     let builder = inspector.into_parity_builder().with_transaction_gas_used(ran.result.tx_gas_used());
