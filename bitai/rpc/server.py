@@ -26,7 +26,7 @@ from bitai.rpc.framing import (
 )
 from bitai.rpc.limits import RpcLimits, over
 from bitai.rpc.refusals import to_rpc_error
-from bitai.rpc.sockets import SocketSession
+from bitai.rpc.sockets import Outboxes, SocketSession
 from bitai.rpc.workers import Workers
 from primitives.errors import BitaiError, InvariantViolation
 
@@ -100,6 +100,7 @@ class RpcServer:
         # One thread for what subscriptions tell: it delays their clients, and nothing else.
         self._writer = Workers(threads=1, waiting=self.limits.sockets)
         self._sockets: set[web.WebSocketResponse] = set()
+        self._outboxes = Outboxes()
         self._arriving = 0
         self._leaving = 0
 
@@ -330,7 +331,16 @@ class RpcServer:
         self._measure_sockets()
         try:
             await socket.prepare(request)
-            await SocketSession(socket, self.dispatch, self._feed, self._writer, limits=self.limits).serve()
+            session = SocketSession(
+                socket,
+                self.dispatch,
+                self._feed,
+                self._writer,
+                limits=self.limits,
+                outboxes=self._outboxes,
+            )
+            if await session.serve() and request.transport is not None:
+                request.transport.abort()  # what it has not read by now it never will
         finally:
             self._sockets.discard(socket)
             self._measure_sockets()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -23,7 +25,19 @@ MAX_OUTBOX: Final = 4_096
 MAX_OUTBOX_BYTES: Final = 32 << 20
 """What waits for a slow reader: a reply beyond it closes the connection, with a reason. Notifications take half of
 it at most, and wait for their turn."""
+MAX_OUTBOXES_BYTES: Final = 192 << 20
+FAIR_BYTES: Final = 1 << 20
+"""What waits for all slow readers together, and what each of them may have in any case."""
 SEND_LIMIT_S: Final = 30.0
+FAREWELL_S: Final = 2.0
+"""Time for a client that is closed to read why."""
+
+
+@dataclass(slots=True)
+class Outboxes:
+    """What waits in the outboxes of all connections."""
+
+    waiting_bytes: int = 0
 
 
 class SocketSession:
@@ -37,15 +51,19 @@ class SocketSession:
         writer: Workers,
         *,
         limits: RpcLimits,
+        outboxes: Outboxes,
     ) -> None:
         """Answer calls by `dispatch`, except for subscriptions, which this connection keeps itself.
 
-        `writer` writes down what they tell.
+        `writer` writes down what they tell; `outboxes` counts what waits on all connections.
         """
         self._socket = socket
         self._dispatch = dispatch
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
         self._outbox_bytes = 0
+        self._outboxes = outboxes
+        # The replies to an array are gathered before they are sent: one array at a time.
+        self._one_array = asyncio.Lock()
         self._sent = asyncio.Event()
         self._overflow = asyncio.Event()
         self._limits = limits
@@ -55,10 +73,11 @@ class SocketSession:
         self._calls: set[asyncio.Task[None]] = set()
         self._call_bytes = 0
 
-    async def serve(self) -> None:
-        """Work until the client leaves or reads too slowly."""
-        parts = (self._read(), self._write(), self._subscriptions.run(), self._overflow.wait())
-        tasks = [asyncio.ensure_future(each) for each in parts]
+    async def serve(self) -> bool:
+        """Work until the client leaves or reads too slowly; return whether it does, and is to be cut off."""
+        writing = asyncio.ensure_future(self._write())
+        parts = (self._read(), self._subscriptions.run(), self._overflow.wait())
+        tasks = [writing, *(asyncio.ensure_future(each) for each in parts)]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -67,8 +86,14 @@ class SocketSession:
             for each in running:
                 each.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+            self._count(-self._outbox_bytes)
+            self._outbox = asyncio.Queue()
         if self._overflow.is_set():
-            await self._socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"reads too slowly")
+            with contextlib.suppress(TimeoutError):  # what is on its way already may never be read
+                async with asyncio.timeout(FAREWELL_S):
+                    await self._socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"reads too slowly")
+            return True
+        return not writing.cancelled() and isinstance(writing.exception(), TimeoutError)
 
     async def _read(self) -> None:
         async for message in self._socket:
@@ -84,7 +109,11 @@ class SocketSession:
 
     async def _answer(self, body: bytes) -> None:
         try:
-            await self._answer_in_turn(body)
+            if body.lstrip(b" \t\r\n").startswith(b"["):
+                async with self._one_array:
+                    await self._answer_in_turn(body)
+            else:
+                await self._answer_in_turn(body)
         finally:
             self._call_bytes -= len(body)
 
@@ -103,11 +132,16 @@ class SocketSession:
 
     def _queue(self, message: bytes) -> None:
         # One message may be larger than the room for all: an answer to eth_getLogs is.
-        if self._outbox.qsize() >= MAX_OUTBOX or self._outbox_bytes > MAX_OUTBOX_BYTES:
+        crowded = self._outboxes.waiting_bytes > MAX_OUTBOXES_BYTES and self._outbox_bytes > FAIR_BYTES
+        if crowded or self._outbox.qsize() >= MAX_OUTBOX or self._outbox_bytes > MAX_OUTBOX_BYTES:
             self._overflow.set()
             return
-        self._outbox_bytes += len(message)
+        self._count(len(message))
         self._outbox.put_nowait(message)
+
+    def _count(self, size: int) -> None:
+        self._outbox_bytes += size
+        self._outboxes.waiting_bytes += size
 
     async def _notify(self, message: bytes) -> None:
         """Queue a notification once there is room for it."""
@@ -119,7 +153,7 @@ class SocketSession:
     async def _write(self) -> None:
         while True:
             message = await self._outbox.get()
-            self._outbox_bytes -= len(message)
+            self._count(-len(message))
             self._sent.set()
             async with asyncio.timeout(SEND_LIMIT_S):
                 await self._socket.send_frame(message, WSMsgType.TEXT)

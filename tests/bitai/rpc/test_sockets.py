@@ -324,6 +324,58 @@ async def test_a_slow_reader_is_closed_with_a_reason(rig):
         assert (client.socket.close_code, frame.extra) == (1013, "reads too slowly")
 
 
+async def test_who_takes_nothing_at_all_is_cut_off(rig, monkeypatch):
+    """A message that cannot be sent in time ends the connection for good: nothing of it stays."""
+    monkeypatch.setattr(sockets, "SEND_LIMIT_S", 0.2)
+    here = "0x" + "c0" * 20
+    call = [{"to": here}, "latest", {here: {"code": "0x620f42405ff3"}}]  # returns a million bytes
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": call})
+    async with connect(rig) as client:
+        client.socket._reader._protocol.pause_reading()
+        for _ in range(8):
+            await client.socket.send_str(body)
+        await rig.until(lambda: rig.metrics.read("rpc_websockets") == 0)
+        assert rig.rpc.server._outboxes.waiting_bytes == 0
+
+
+async def test_slow_readers_share_a_bound(rig, monkeypatch):
+    """When all of them together hold too much, the next that is behind ends, and what it held is free again."""
+    monkeypatch.setattr(sockets, "MAX_OUTBOXES_BYTES", 4 << 20)
+    monkeypatch.setattr(sockets, "FAIR_BYTES", 1_000)
+    here = "0x" + "c0" * 20
+    call = [{"to": here}, "latest", {here: {"code": "0x620f42405ff3"}}]
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": call})
+    async with connect(rig) as first, connect(rig) as second, connect(rig) as reader:
+        for client in (first, second):
+            client.socket._reader._protocol.pause_reading()
+            for _ in range(8):
+                await client.socket.send_str(body)
+        await rig.until(lambda: rig.metrics.read("rpc_requests_total", method="eth_call", code="0") == 16)
+        await rig.until(lambda: rig.rpc.server._outboxes.waiting_bytes <= 6 << 20)
+        assert await reader.call("eth_chainId") == "0xb17a1"
+        for client in (first, second):
+            client.socket._reader._protocol.resume_reading()
+    await rig.until(lambda: rig.metrics.read("rpc_websockets") == 0)
+    assert rig.rpc.server._outboxes.waiting_bytes == 0
+
+
+async def test_arrays_of_one_connection_are_answered_in_turn(rig):
+    """Replies to an array are gathered in memory, so the next array waits; single calls overtake it."""
+    raw = rig.world.alice.sign(TO, nonce=rig.world.alice.nonce + 1)
+    wait = {
+        "jsonrpc": "2.0",
+        "id": "slow",
+        "method": "eth_sendRawTransactionSync",
+        "params": ["0x" + raw.hex(), 300],
+    }
+    async with connect(rig) as client:
+        await client.socket.send_str(json.dumps([wait]))
+        await client.socket.send_str(json.dumps([{"jsonrpc": "2.0", "id": "next", "method": "eth_chainId"}]))
+        assert await client.call("eth_chainId") == "0xb17a1"
+        replies = [(await client.receive())[0]["id"] for _ in range(2)]
+    assert replies == ["slow", "next"]
+
+
 async def test_one_reply_may_be_larger_than_the_outbox(rig, monkeypatch):
     """A reply that alone fills the outbox still reaches a client that reads."""
     monkeypatch.setattr(sockets, "MAX_OUTBOX_BYTES", 100)
