@@ -329,6 +329,7 @@ class RpcServer:
         socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE_BYTES, heartbeat=30, compress=False)
         self._sockets.add(socket)
         self._measure_sockets()
+        transport, cut = request.transport, True  # the request forgets it when the socket closes, read or not
         try:
             await socket.prepare(request)
             session = SocketSession(
@@ -339,9 +340,10 @@ class RpcServer:
                 limits=self.limits,
                 outboxes=self._outboxes,
             )
-            if await session.serve() and request.transport is not None:
-                request.transport.abort()  # what it has not read by now it never will
+            cut = await session.serve()
         finally:
+            if cut and transport is not None:
+                transport.abort()  # what it has not read by now it never will
             self._sockets.discard(socket)
             self._measure_sockets()
         return socket
