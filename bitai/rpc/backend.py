@@ -39,10 +39,15 @@ class ChainBackend:
         self._chain = executor.chain
 
     def resolve(self, block: BlockId) -> int | None:
-        """Return the number of a block that exists now, or None."""
+        """Return the number of a block that exists now, or None.
+
+        A block's rows are in the store a moment before it is the head: until then it is not there, so that who
+        saw a receipt finds its block's state under "latest".
+        """
         head = self._executor.head.number
         if block.hash is not None:
-            return self._chain.number_of(block.hash)
+            number = self._chain.number_of(block.hash)
+            return number if number is not None and number <= self._executor.head.number else None
         if block.number is not None:
             return block.number if block.number <= head else None
         return self._tagged(block.tag or "latest", head)
@@ -74,9 +79,11 @@ class ChainBackend:
         return receipts
 
     def place(self, transaction_hash: Hash32) -> Place | None:
-        """Return where a transaction stands."""
+        """Return where a transaction stands, once its block is the head."""
         place = self._chain.place(transaction_hash)
-        return None if place is None else Place(place.number, place.index)
+        if place is None or place.number > self._executor.head.number:
+            return None
+        return Place(place.number, place.index)
 
     def state(self, number: int) -> StateView:
         """Open the state after a block."""
