@@ -305,7 +305,8 @@ class Connection(asyncio.Protocol):
     async def _work(self, head: Head, calls: Sequence[Call | Broken], *, is_batch: bool) -> None:
         """Answer calls in a task of their own."""
         server = self._server
-        reply = await answer_calls(calls, server.dispatch, server.dispatch_together, is_batch=is_batch)
+        together, gathered = server.dispatch_together, server.gathered
+        reply = await answer_calls(calls, server.dispatch, together, is_batch=is_batch, gathered=gathered)
         if reply is None:
             self._finish(b"", status=204)
             return

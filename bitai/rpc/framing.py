@@ -31,6 +31,8 @@ MAX_BATCH_CALLS: Final = 1_000
 """Calls in one array, as geth bounds them."""
 MAX_BATCH_REPLY_BYTES: Final = 25 << 20
 """All replies to one array together; the calls beyond it are answered with LIMIT_EXCEEDED."""
+MAX_GATHERED_BYTES: Final = 128 << 20
+"""Replies to all arrays under way together: until its last call is answered, an array's lie in memory."""
 BATCH_LIMIT_S: Final = 60.0
 """Time for one array; its caller may be long gone, and would still be worked for."""
 TOGETHER: Final = frozenset({"eth_sendRawTransaction"})
@@ -135,19 +137,27 @@ def encode_reply(call_id: Any, outcome: Any) -> bytes:
         return encode_reply(call_id, wrong)
 
 
+@dataclass(slots=True)
+class Gathered:
+    """Bytes of replies that wait for the rest of their array, of everyone whom a server answers."""
+
+    waiting_bytes: int = 0
+
+
 async def answer_body(
     body: bytes,
     dispatch: Dispatch,
     together: DispatchTogether | None = None,
     *,
     most: int = MAX_BATCH_CALLS,
+    gathered: Gathered | None = None,
 ) -> bytes | None:
     """Answer a whole body of `most` calls at most; None when it held only notifications."""
     try:
         calls, is_batch = parse_body(body, most=most)
     except RpcError as error:
         return encode_reply(None, error)
-    return await answer_calls(calls, dispatch, together, is_batch=is_batch)
+    return await answer_calls(calls, dispatch, together, is_batch=is_batch, gathered=gathered)
 
 
 async def answer_calls(
@@ -156,6 +166,7 @@ async def answer_calls(
     together: DispatchTogether | None = None,
     *,
     is_batch: bool,
+    gathered: Gathered | None = None,
 ) -> bytes | None:
     """Answer the calls of a body; None when nobody waits for a reply.
 
@@ -165,28 +176,58 @@ async def answer_calls(
         (call,) = calls
         reply = await _reply(call, dispatch)
         return None if isinstance(call, Call) and call.notification else reply
+    return await _answer_array(calls, dispatch, together, gathered or Gathered())
+
+
+async def _answer_array(
+    calls: Sequence[Call | Broken],
+    dispatch: Dispatch,
+    together: DispatchTogether | None,
+    gathered: Gathered,
+) -> bytes | None:
     replies: list[bytes] = []
     size = 0
     clock = asyncio.get_running_loop().time
     ends_at = clock() + BATCH_LIMIT_S
-    for run in _runs(calls):
-        if size > MAX_BATCH_REPLY_BYTES or clock() > ends_at:
-            what = "reply too large" if size > MAX_BATCH_REPLY_BYTES else f"took over {BATCH_LIMIT_S:.0f} s"
-            refusal = RpcError(LIMIT_EXCEEDED, f"batch {what}; ask for less at once")
-            answered = [encode_reply(each.id, refusal) for each in run]
-        elif together is not None and len(run) > 1:
-            asked = [each for each in run if isinstance(each, Call)]  # of a run of several all are
-            outcomes = await together(asked)
-            answered = [encode_reply(each.id, outcome) for each, outcome in zip(asked, outcomes, strict=True)]
-        else:
-            answered = await asyncio.gather(*(_reply(each, dispatch) for each in run))
-        size += sum(map(len, answered))
-        replies += [
-            reply
-            for call, reply in zip(run, answered, strict=True)
-            if isinstance(call, Broken) or not call.notification
-        ]
+    try:
+        for run in _runs(calls):
+            refusal = _array_refusal(size, gathered, late=clock() > ends_at)
+            if refusal is not None:
+                answered = [encode_reply(each.id, refusal) for each in run]
+            elif together is not None and len(run) > 1:
+                answered = await _answer_together(run, together)
+            else:
+                answered = await asyncio.gather(*(_reply(each, dispatch) for each in run))
+            grown = sum(map(len, answered))
+            size += grown
+            gathered.waiting_bytes += grown
+            replies += [
+                reply
+                for call, reply in zip(run, answered, strict=True)
+                if isinstance(call, Broken) or not call.notification
+            ]
+    finally:
+        gathered.waiting_bytes -= size
     return b"[" + b",".join(replies) + b"]" if replies else None
+
+
+def _array_refusal(size: int, gathered: Gathered, *, late: bool) -> RpcError | None:
+    """Return why the rest of an array is not answered, after replies of so many bytes."""
+    if size > MAX_BATCH_REPLY_BYTES:
+        what = "reply too large"
+    elif late:
+        what = f"took over {BATCH_LIMIT_S:.0f} s"
+    elif size and gathered.waiting_bytes > MAX_GATHERED_BYTES:
+        what = "reply too large beside others under way"
+    else:
+        return None
+    return RpcError(LIMIT_EXCEEDED, f"batch {what}; ask for less at once")
+
+
+async def _answer_together(run: Sequence[Call | Broken], together: DispatchTogether) -> list[bytes]:
+    asked = [each for each in run if isinstance(each, Call)]  # of a run of several all are
+    outcomes = await together(asked)
+    return [encode_reply(each.id, outcome) for each, outcome in zip(asked, outcomes, strict=True)]
 
 
 def _runs(calls: Sequence[Call | Broken]) -> Iterator[list[Call | Broken]]:

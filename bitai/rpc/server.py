@@ -20,6 +20,7 @@ from bitai.rpc.framing import (
     MAX_BODY_BYTES,
     METHOD_NOT_FOUND,
     Call,
+    Gathered,
     RpcError,
     answer_body,
     encode_reply,
@@ -101,6 +102,7 @@ class RpcServer:
         self._writer = Workers(threads=1, waiting=self.limits.sockets)
         self._sockets: set[web.WebSocketResponse] = set()
         self._outboxes = Outboxes()
+        self.gathered = Gathered()
         self._arriving = 0
         self._leaving = 0
 
@@ -227,7 +229,8 @@ class RpcServer:
 
     async def answer(self, body: bytes) -> bytes | None:
         """Answer a body; None when nobody waits for a reply."""
-        return await answer_body(body, self.dispatch, self.dispatch_together, most=self.limits.batch_calls)
+        most, gathered = self.limits.batch_calls, self.gathered
+        return await answer_body(body, self.dispatch, self.dispatch_together, most=most, gathered=gathered)
 
     async def pack(self, reply: bytes, *, accepted: bool) -> tuple[bytes, dict[str, str]]:
         """Compress a long reply for who accepts it; return it with the headers that say so."""
@@ -339,6 +342,7 @@ class RpcServer:
                 self._writer,
                 limits=self.limits,
                 outboxes=self._outboxes,
+                gathered=self.gathered,
             )
             cut = await session.serve()
         finally:

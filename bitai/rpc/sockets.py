@@ -13,7 +13,7 @@ from bitai.rpc.framing import answer_body
 from bitai.rpc.subscriptions import METHODS, Subscriptions
 
 if TYPE_CHECKING:
-    from bitai.rpc.framing import Call, Dispatch
+    from bitai.rpc.framing import Call, Dispatch, Gathered
     from bitai.rpc.head_feed import HeadFeed
     from bitai.rpc.limits import RpcLimits
     from bitai.rpc.workers import Workers
@@ -52,16 +52,19 @@ class SocketSession:
         *,
         limits: RpcLimits,
         outboxes: Outboxes,
+        gathered: Gathered,
     ) -> None:
         """Answer calls by `dispatch`, except for subscriptions, which this connection keeps itself.
 
-        `writer` writes down what they tell; `outboxes` counts what waits on all connections.
+        `writer` writes down what they tell; `outboxes` counts what waits on all connections, `gathered` what waits
+        for the rest of its array.
         """
         self._socket = socket
         self._dispatch = dispatch
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
         self._outbox_bytes = 0
         self._outboxes = outboxes
+        self._gathered = gathered
         # The replies to an array are gathered before they are sent: one array at a time.
         self._one_array = asyncio.Lock()
         self._sent = asyncio.Event()
@@ -125,7 +128,7 @@ class SocketSession:
                 return await self._subscriptions.dispatch(call, made)
             return await self._dispatch(call)
 
-        reply = await answer_body(body, dispatch, most=self._limits.batch_calls)
+        reply = await answer_body(body, dispatch, most=self._limits.batch_calls, gathered=self._gathered)
         if reply is not None:
             self._queue(reply)
         self._subscriptions.activate(made)
@@ -153,7 +156,7 @@ class SocketSession:
     async def _write(self) -> None:
         while True:
             message = await self._outbox.get()
-            self._count(-len(message))
-            self._sent.set()
             async with asyncio.timeout(SEND_LIMIT_S):
                 await self._socket.send_frame(message, WSMsgType.TEXT)
+            self._count(-len(message))  # until now it lay in the connection's own buffer
+            self._sent.set()

@@ -24,9 +24,7 @@ def test_readiness_follows_bitcoin(tip_height, waiting_ms, reasons):
     report.enter(Phase.READY, "serving")
     tip = None if tip_height is None else SimpleNamespace(height=tip_height)
     report.follower = SimpleNamespace(tip=tip, waiting_ms=waiting_ms)
-    report.driver = SimpleNamespace(
-        cursor=SimpleNamespace(height=100), scratch=SimpleNamespace(now=None)
-    )
+    report.driver = SimpleNamespace(cursor=SimpleNamespace(height=100), scratch=SimpleNamespace(now=None))
     readiness = report.readiness()
     assert readiness.ready == (not reasons)
     assert readiness.reasons == reasons

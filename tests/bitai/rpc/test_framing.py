@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitai.rpc import framing
-from bitai.rpc.framing import MAX_BATCH_CALLS, MAX_BODY_BYTES, Call, RpcError, answer_body
+from bitai.rpc.framing import MAX_BATCH_CALLS, MAX_BODY_BYTES, Call, Gathered, RpcError, answer_body
 
 JSON = st.recursive(
     st.none()
@@ -140,6 +140,25 @@ def test_a_batch_cannot_collect_endless_replies(monkeypatch):
     replies = ask([request(id=n) for n in range(10)], large)
     assert [each.get("error", {}).get("code") for each in replies] == [None] * 2 + [-32005] * 8
     assert ran == [0, 1]
+
+
+def test_arrays_of_many_clients_share_one_room(monkeypatch):
+    """What all arrays under way have gathered is bounded together; each gets its first reply, and returns its room."""
+    monkeypatch.setattr(framing, "MAX_GATHERED_BYTES", 1_000)
+    gathered, body = Gathered(), json.dumps([request(id=n) for n in range(3)]).encode()
+
+    async def large(call):
+        await asyncio.sleep(0)  # the other array's turn
+        return "x" * 600
+
+    async def both():
+        asked = (answer_body(body, large, gathered=gathered) for _ in range(2))
+        return [json.loads(reply) for reply in await asyncio.gather(*asked)]
+
+    for replies in asyncio.run(both()):
+        codes = [each.get("error", {}).get("code") for each in replies]
+        assert (codes[0], codes[-1]) == (None, -32005)
+    assert gathered.waiting_bytes == 0
 
 
 def test_a_batch_cannot_run_for_ever(monkeypatch):
