@@ -205,20 +205,25 @@ class Admission:
             self._on_admitted()
 
     async def _judge_beside(self, raws: Sequence[bytes]) -> _Judged:
-        """Judge on the admission thread, and again if a rewind came between.
+        """Judge on the admission thread, and by the state once more if the pool has moved on meanwhile.
 
-        By the nonces of a state that is gone, the pool would take what the rewind returned for included.
+        By the nonces of a state that is gone, the pool would take what a rewind returned for included, and open
+        the emptied lane of a sender whose transactions a block took at a nonce that lies behind.
         """
         loop = asyncio.get_running_loop()
+        decoded = None
         while True:
-            rewinds = self._rewinds
-            judged = await loop.run_in_executor(self._thread, self._judge, raws)
-            if rewinds == self._rewinds:
+            before = (self._rewinds, len(self._forgotten))
+            judged = await loop.run_in_executor(self._thread, self._judge, raws, decoded)
+            if before == (self._rewinds, len(self._forgotten)):
                 return judged
+            decoded = judged.decoded
 
-    def _judge(self, raws: Sequence[bytes]) -> _Judged:
+    def _judge(
+        self, raws: Sequence[bytes], decoded: list[Transaction | tuple[str, str]] | None = None
+    ) -> _Judged:
         """Decode, recover and look up the senders; for the admission thread, or at start."""
-        decoded = self._executor.decode(raws)
+        decoded = self._executor.decode(raws) if decoded is None else decoded
         facts: dict[bytes, AccountFacts] = {}
         for transaction in decoded:
             if not isinstance(transaction, tuple) and transaction.sender not in facts:

@@ -208,8 +208,8 @@ async def test_a_rewind_while_a_newcomer_is_judged_loses_nothing(monkeypatch):
             world.executor.rewind(0)
             door.admission.readmit(raws[:2])
 
-        def judge_and_rewind(batch):
-            found = judge(batch)
+        def judge_and_rewind(batch, decoded=None):
+            found = judge(batch, decoded)
             judged.append(len(batch))
             if len(judged) == 1:
                 asyncio.run_coroutine_threadsafe(rewind(), loop).result(10)
@@ -220,6 +220,31 @@ async def test_a_rewind_while_a_newcomer_is_judged_loses_nothing(monkeypatch):
         assert judged == [1, 2, 1]
         assert [each.nonce for each in door.pool.content(10)[0]] == [0, 1, 2]
         assert door.journal() == set(raws)
+
+
+async def test_a_block_while_a_newcomer_is_judged_leaves_no_gap(monkeypatch):
+    """A block takes all that a sender had waiting: his next transaction follows it, whatever state was read first."""
+    world, loop, judged = World(), asyncio.get_running_loop(), []
+    async with Door(world, PoolLimits(nonce_gap=2)) as door:
+        raws = [world.alice.sign(TO, gas=21_000) for _ in range(6)]
+        await door.admission.submit_many(raws[:5])
+        judge = door.admission._judge
+
+        async def include():
+            world.run(*raws[:5])
+            door.pool.remove([keccak256(raw) for raw in raws[:5]])
+
+        def judge_and_include(batch, decoded=None):
+            found = judge(batch, decoded)
+            judged.append(decoded is None)
+            if len(judged) == 1:
+                asyncio.run_coroutine_threadsafe(include(), loop).result(10)
+            return found
+
+        monkeypatch.setattr(door.admission, "_judge", judge_and_include)
+        await door.admission.submit(raws[5])
+        assert judged == [True, False]  # decoded once
+        assert [each.nonce for each in door.pool.content(10)[0]] == [5]
 
 
 async def test_the_journal_forgets_what_left_the_pool():
