@@ -174,7 +174,7 @@ def keep_pace(folder: Path, *, share: float, seconds: float, late_s: float) -> N
         assert {later - earlier for earlier, later in pairwise(times)} == {BLOCK_S}
         assert max(map(abs, lateness)) <= late_s
         full_s = seconds - BLOCK_S  # what came last waits for a block that nobody watches
-        assert held >= 0.9 * share * peak * full_s, "the load was not what it should be"
+        assert held >= 0.8 * share * peak * full_s, "the load was not what it should be"
         assert memory[-1] <= GROWTH * memory[0] + GROWTH_BYTES
 
 
