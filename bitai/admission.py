@@ -224,16 +224,11 @@ class Admission:
     ) -> _Judged:
         """Decode, recover and look up the senders; for the admission thread, or at start."""
         decoded = self._executor.decode(raws) if decoded is None else decoded
-        facts: dict[bytes, AccountFacts] = {}
-        for transaction in decoded:
-            if not isinstance(transaction, tuple) and transaction.sender not in facts:
-                facts[transaction.sender] = self._facts(Address(transaction.sender))
-        l1_info = self._at_head(lambda view: read_l1_info(view.storage))
+        senders = {each.sender for each in decoded if not isinstance(each, tuple)}
+        facts, l1_info = self._at_head(
+            lambda view: ({each: _facts(view, Address(each)) for each in senders}, read_l1_info(view.storage))
+        )
         return _Judged(decoded, facts, self._executor.head.base_fee, l1_info)
-
-    def _facts(self, sender: Address) -> AccountFacts:
-        account = self._at_head(lambda view: view.account(sender))
-        return AccountFacts(0, 0) if account is None else AccountFacts(account.nonce, account.balance)
 
     def _at_head(self, read: Callable[[StateView], T]) -> T:
         """Read the state at the head, which may move and even leave the chain meanwhile."""
@@ -337,3 +332,8 @@ class Admission:
     ) -> tuple[list[Transaction], list[Transaction]]:
         """Return transactions that could run and others that wait for a nonce, `limit` of each at most."""
         return cast("tuple[list[Transaction], list[Transaction]]", self._pool.content(limit, sender))
+
+
+def _facts(view: StateView, sender: Address) -> AccountFacts:
+    account = view.account(sender)
+    return AccountFacts(0, 0) if account is None else AccountFacts(account.nonce, account.balance)

@@ -163,6 +163,12 @@ class NodeProcess:
         value: dict[str, int] = {each["name"]: each["pid"] for each in self.status()["children"]}
         return value
 
+    def resident_bytes(self) -> int:
+        """Return the memory that the node's own process holds."""
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return 1_024 * int(status.split("VmRSS:")[1].split()[0])
+
     def kill(self) -> None:
         """Kill the node alone with SIGKILL; its children must notice and end."""
         if self.process is not None and self.process.poll() is None:

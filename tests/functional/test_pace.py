@@ -120,13 +120,6 @@ class Watch:
         self._thread.join(30)
 
 
-def resident_bytes(node: NodeProcess) -> int:
-    """Memory of the node's own process."""
-    assert node.process is not None
-    status = Path(f"/proc/{node.process.pid}/status").read_text()
-    return 1_024 * int(status.split("VmRSS:")[1].split()[0])
-
-
 def headers(node: NodeProcess, first: int, last: int) -> list[dict[str, Any]]:
     """The blocks from one number to another."""
     calls = [("eth_getBlockByNumber", [hex(number), False]) for number in range(first, last + 1)]
@@ -157,7 +150,7 @@ def keep_pace(folder: Path, *, share: float, seconds: float, late_s: float) -> N
         with Watch(node) as watch:
             for _ in range(3):
                 report = load.run(share * peak, seconds / 3)
-                memory.append(resident_bytes(node))
+                memory.append(node.resident_bytes())
                 assert not report["refused"], report["refused"]
         numbers = sorted(watch.came)
         offsets = [watch.came[number] - BLOCK_S * number for number in numbers[1:]]

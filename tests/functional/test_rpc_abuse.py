@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -34,12 +33,6 @@ LATE_S = 2.5
 """How late a block may be seen on a busy machine: it is still before the next one is due by more than one."""
 HERE = "0x" + "c0" * 20
 LOOP = {HERE: {"code": "0x5b600056"}}
-
-
-def resident_bytes(node: NodeProcess) -> int:
-    """Memory that the node's process holds."""
-    assert node.process is not None
-    return int(Path(f"/proc/{node.process.pid}/statm").read_text().split()[1]) * 4_096
 
 
 class BlockWatch:
@@ -66,7 +59,7 @@ class BlockWatch:
     def _run(self) -> None:
         rpc, last = self.node.rpc, 0
         while not self._stopping.wait(0.1):
-            self.most_bytes = max(self.most_bytes, resident_bytes(self.node))
+            self.most_bytes = max(self.most_bytes, self.node.resident_bytes())
             try:
                 number = int(rpc("eth_blockNumber"), 16)
             except (CallFailed, httpx.HTTPError):
@@ -91,7 +84,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
 @pytest.fixture
 def watch(node: NodeProcess) -> Iterator[BlockWatch]:
     """Sees that blocks keep coming on time and memory stays bounded while a test runs."""
-    before = resident_bytes(node)
+    before = node.resident_bytes()
     with BlockWatch(node) as watch:
         yield watch
         wait_until(lambda: len(watch.seen) >= 2, "two blocks under abuse", limit_s=20)
